@@ -1,0 +1,1 @@
+"""What a call used, what it cost, what was saved."""
