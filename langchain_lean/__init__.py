@@ -1,0 +1,57 @@
+"""Know what a LangChain application spends, and spend less for the same answers.
+
+Names are loaded when they are first used, so importing the package costs little.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from langchain_lean.accounting.attribution import scope
+    from langchain_lean.accounting.ledger import TokenLedger, track
+    from langchain_lean.accounting.metered import MeteredEmbeddings
+    from langchain_lean.accounting.prices import PriceBook
+    from langchain_lean.accounting.savings import report_saving
+    from langchain_lean.accounting.tokens import TokenCounter
+    from langchain_lean.accounting.usage import TokenUsage
+    from langchain_lean.embeddings import local_embeddings
+    from langchain_lean.errors import LeanError, UnpricedModelError
+
+__all__ = [
+    "LeanError",
+    "MeteredEmbeddings",
+    "PriceBook",
+    "TokenCounter",
+    "TokenLedger",
+    "TokenUsage",
+    "UnpricedModelError",
+    "local_embeddings",
+    "report_saving",
+    "scope",
+    "track",
+]
+
+_HOMES = {
+    "LeanError": "errors",
+    "MeteredEmbeddings": "accounting.metered",
+    "PriceBook": "accounting.prices",
+    "TokenCounter": "accounting.tokens",
+    "TokenLedger": "accounting.ledger",
+    "TokenUsage": "accounting.usage",
+    "UnpricedModelError": "errors",
+    "local_embeddings": "embeddings",
+    "report_saving": "accounting.savings",
+    "scope": "accounting.attribution",
+    "track": "accounting.ledger",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

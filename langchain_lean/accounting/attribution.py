@@ -1,0 +1,89 @@
+"""Whom a call is for: read from wherever an application says it."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from langchain_core.runnables.config import var_child_runnable_config
+
+_scope: ContextVar[Mapping[str, str]] = ContextVar("langchain_lean_scope")
+
+
+@contextmanager
+def scope(**values: str) -> Iterator[None]:
+    """Say whom the calls inside are for, where no metadata says it.
+
+    Args:
+        values: Such as `user_id="ada"`, `thread_id="t1"` or `team="search"`; an inner
+            scope adds to an outer one.
+
+    Example:
+        ```python
+        with scope(user_id="ada"):
+            model.invoke("Hello")
+        ```
+    """
+    token = _scope.set({**_scope.get({}), **values})
+    try:
+        yield
+    finally:
+        _scope.reset(token)
+
+
+def attributed(key: str, metadata: Mapping[str, Any] | None = None) -> str | None:
+    """Look up whom the running call is for.
+
+    Asked in this order, the first that knows: the call's metadata, the running
+    configuration's metadata and `configurable`, the graph's runtime context, the
+    enclosing `scope`.
+
+    Args:
+        key: Such as `user_id`, `thread_id` or `team`.
+        metadata: The metadata the call's callbacks were given.
+
+    Returns:
+        The value as text, or None where nobody says.
+    """
+    for source in _sources(metadata):
+        value = source.get(key)
+        if value is not None and value != "":
+            return str(value)
+    return None
+
+
+def running_metadata() -> Mapping[str, Any]:
+    """The metadata of the configuration that is running, or an empty mapping."""
+    config: Any = var_child_runnable_config.get() or {}
+    return config.get("metadata") or {}
+
+
+def _sources(metadata: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
+    if metadata:
+        yield metadata
+    config: Any = var_child_runnable_config.get()
+    if config:
+        yield config.get("metadata") or {}
+        yield config.get("configurable") or {}
+        yield _runtime_context()
+    yield _scope.get({})
+
+
+def _runtime_context() -> Mapping[str, Any]:
+    """A graph's `context=`; only where LangGraph is running anyway."""
+    runtime = sys.modules.get("langgraph.runtime")
+    if runtime is None:
+        return {}
+    try:
+        context = runtime.get_runtime().context
+    except (RuntimeError, KeyError, AttributeError):
+        return {}
+    if isinstance(context, Mapping):
+        return context
+    return getattr(context, "__dict__", None) or _slots(context)
+
+
+def _slots(context: object) -> Mapping[str, Any]:
+    names = getattr(type(context), "__slots__", ())
+    return {name: getattr(context, name, None) for name in names}

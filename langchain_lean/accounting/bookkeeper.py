@@ -1,0 +1,275 @@
+"""From the events of a recorder to entries in a store, off the threads of the calls."""
+
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from langchain_lean.accounting import price_table
+from langchain_lean.accounting.background import Background
+from langchain_lean.accounting.calls import Outcome, Reading, read_usage, to_entry
+from langchain_lean.accounting.entry import LedgerEntry, Step
+from langchain_lean.accounting.fingerprints import Fingerprints
+from langchain_lean.accounting.prices import PriceBook
+from langchain_lean.accounting.recorder import Event, Finished
+from langchain_lean.accounting.savings import Saving
+from langchain_lean.accounting.store import Batch, LedgerStore
+from langchain_lean.accounting.tokens import TokenCounter
+
+Exporter = Callable[[Sequence[LedgerEntry]], None]
+"""Told of new calls, priced, some at a time."""
+
+_INBOX = 2_000
+_OBSERVATIONS = 64
+_LEARNING_SECONDS = 0.005
+_UNWRITTEN = 1_000
+
+
+class Bookkeeper:
+    """Writes down what a recorder takes, and lets the counter learn from it.
+
+    Two threads live while there is work. The writer keeps up with the calls: within
+    50 ms an event is in the store. The learner does what may take long: it loads the
+    price data, fixes costs, feeds the counter, tells the exporters.
+
+    Args:
+        store: Where entries go.
+        prices: What they cost.
+        counter: Estimates, and learns.
+        keep_text: Also keep texts.
+        exporters: Told of every priced call.
+        sweep: Gives the calls that have turned out to be abandoned.
+        warn: Told once of what cannot be done.
+    """
+
+    def __init__(
+        self,
+        store: LedgerStore,
+        prices: PriceBook,
+        counter: TokenCounter,
+        *,
+        keep_text: bool,
+        exporters: Sequence[Exporter],
+        sweep: Callable[[], Iterable[Event]],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._prices = prices
+        self._counter = counter
+        self._exporters = exporters
+        self._sweep = sweep
+        self._warn = warn
+        self._texts: dict[str, str] = {}
+        keep = self._texts.__setitem__ if keep_text else None
+        self._fingerprints = Fingerprints(store.key, keep=keep)
+        self._inbox: deque[Event | LedgerEntry] = deque()
+        self._feedback: dict[str, bool] = {}
+        self._observations: deque[tuple[Outcome, int]] = deque(maxlen=_OBSERVATIONS)
+        self._unwritten: deque[Batch] = deque()
+        self._unexported: deque[LedgerEntry] = deque()
+        self._learned_since = False
+        self._lock = threading.RLock()
+        self._writer = Background(self._write_soon, name="lean-ledger-writer")
+        self._learner = Background(self._learn_soon, name="lean-ledger-learner")
+        self._restore()
+
+    def take(self, event: Event | LedgerEntry) -> None:
+        """Take one event; it is in the store within 50 ms."""
+        self._inbox.append(event)
+        self._writer.wake()
+        if len(self._inbox) > _INBOX:
+            self._write_soon()
+
+    def judge(self, run_id: str, *, good: bool) -> None:
+        """Take a verdict on an answer."""
+        self._feedback[run_id] = good
+        self._writer.wake()
+
+    def settle(self) -> None:
+        """Write everything and fix every cost, so that it can be read."""
+        self._write()
+        self._store.price(self._prices)
+
+    def flush(self) -> None:
+        """Write, price, learn and export all there is.
+
+        Raises:
+            StorageError: If the store cannot be written.
+        """
+        self.settle()
+        while self._observations:
+            self._observe()
+        self._save_learning()
+        self._export()
+
+    def close(self) -> None:
+        """Write what is left; leave costs that would need the price data loaded."""
+        if self._exporters or price_table.loaded():
+            self.flush()
+        else:
+            self._write()
+            self._save_learning()
+        self._store.close()
+
+    def forget(self) -> None:
+        """Start anew in a forked process: what is not written is its parent's."""
+        self._lock = threading.RLock()
+        for queue in (self._inbox, self._observations, self._unwritten):
+            queue.clear()
+        self._unexported.clear()
+        self._feedback.clear()
+        self._writer.forget()
+        self._learner.forget()
+        self._store.forget()
+
+    def _write_soon(self) -> bool:
+        try:
+            return self._write()
+        except Exception as error:
+            self._warn(f"{type(error).__name__}: {error}")
+            return False
+
+    def _write(self) -> bool:
+        with self._lock:
+            self._inbox.extend(self._sweep())
+            batch = self._batch()
+            if batch:
+                self._unwritten.append(batch)
+            if len(self._unwritten) > _UNWRITTEN:
+                self._unwritten.popleft()
+                self._warn("The store has failed for long; its oldest calls are lost.")
+            while self._unwritten:
+                self._store.add(self._unwritten[0])
+                self._unwritten.popleft()
+            if self._observations or self._exporters or self._store.wants_prices:
+                self._learner.wake()
+            return bool(batch)
+
+    def _batch(self) -> Batch:
+        entries: list[LedgerEntry] = []
+        steps: list[Step] = []
+        savings: list[Saving] = []
+        for _ in range(len(self._inbox)):
+            event = self._inbox.popleft()
+            try:
+                if isinstance(event, Outcome):
+                    entries.append(self._account(event, savings))
+                elif isinstance(event, LedgerEntry):
+                    entries.append(event)
+                elif isinstance(event, Saving):
+                    savings.append(event)
+                else:
+                    steps.append(self._step(event))
+            except Exception as error:
+                self._warn(f"{type(error).__name__}: {error}")
+        if price_table.loaded():
+            entries = [entry.priced(self._prices) for entry in entries]
+            savings = [saving.priced(self._prices) for saving in savings]
+        if self._exporters:
+            self._unexported.extend(entries)
+        texts, feedback = dict(self._texts), dict(self._feedback)
+        self._texts.clear()
+        for run_id in feedback:
+            self._feedback.pop(run_id, None)
+        return Batch(
+            entries=entries,
+            steps=steps,
+            savings=savings,
+            texts=texts,
+            feedback=feedback,
+        )
+
+    def _account(self, outcome: Outcome, savings: list[Saving]) -> LedgerEntry:
+        reading = self._read(outcome)
+        if reading.problem:
+            self._warn(f"The provider's usage was refused: {reading.problem}")
+        entry = to_entry(outcome, reading, self._fingerprints)
+        if reading.avoided is not None and entry.model is not None:
+            savings.append(
+                Saving(
+                    lever="cache",
+                    id=f"cache:{entry.run_id}",
+                    avoided=reading.avoided,
+                    model=entry.model,
+                    provider=entry.provider,
+                    kind="exact",
+                    at=entry.start,
+                )
+            )
+        if reading.usage.input and not reading.estimated and entry.kind == "chat":
+            self._observations.append((outcome, reading.usage.input))
+        return entry
+
+    def _read(self, outcome: Outcome) -> Reading:
+        """What a call used, whatever was sent."""
+        try:
+            return read_usage(outcome, self._counter)
+        except Exception as error:
+            problem = f"{type(error).__name__} while reading usage"
+            return Reading(estimated=True, problem=problem)
+
+    def _step(self, finished: Finished) -> Step:
+        mark = self._fingerprints.text
+        run = finished.run
+        return Step(
+            run_id=finished.run_id,
+            trace_id=run.trace.id,
+            kind=run.kind or "run",
+            name=run.name,
+            start=datetime.fromtimestamp(run.start, UTC),
+            seconds=finished.seconds,
+            failed=finished.failed,
+            documents=tuple(mark("document", text) for text in finished.documents),
+        )
+
+    def _learn_soon(self) -> bool:
+        try:
+            busy = bool(self._observations)
+            until = time.perf_counter() + _LEARNING_SECONDS
+            while self._observations and time.perf_counter() < until:
+                self._observe()
+            if self._store.wants_prices:
+                self._store.price(self._prices)
+            self._export()
+            if not busy:
+                self._save_learning()
+        except Exception as error:
+            self._warn(f"{type(error).__name__}: {error}")
+            return False
+        return busy
+
+    def _observe(self) -> None:
+        with suppress(IndexError):  # another thread took the last one
+            outcome, actual = self._observations.popleft()
+            call = outcome.call
+            model = call.model
+            if model:
+                self._counter.observe(call.prompt, model, actual, tools=call.tools)
+                self._learned_since = True
+
+    def _export(self) -> None:
+        while self._unexported:
+            some = [self._unexported.popleft() for _ in range(len(self._unexported))]
+            priced = [entry.priced(self._prices) for entry in some]
+            for exporter in self._exporters:
+                try:
+                    exporter(priced)
+                except Exception as error:
+                    self._warn(f"An exporter failed: {type(error).__name__}: {error}")
+
+    def _save_learning(self) -> None:
+        """Write what was learned; of two processes, the one with more calls wins."""
+        if self._learned_since:
+            self._learned_since = False
+            self._restore()
+            rows = self._counter.learned().items()
+            learned = {model: json.dumps(state) for model, state in rows}
+            self._store.add(Batch(learned=learned))
+
+    def _restore(self) -> None:
+        for model, text in self._store.learned().items():
+            with suppress(ValueError, TypeError):
+                self._counter.restore({model: json.loads(text)})

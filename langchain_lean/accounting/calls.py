@@ -1,0 +1,336 @@
+"""From what LangChain tells a handler about a call to the entry a ledger keeps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
+from langchain_core.outputs import ChatGeneration, LLMResult
+
+from langchain_lean.accounting.anatomy import (
+    Anatomy,
+    in_tokens,
+    prompt_anatomy,
+    retrieved_characters,
+)
+from langchain_lean.accounting.entry import Kind, LedgerEntry, MessageMark
+from langchain_lean.accounting.fingerprints import Fingerprints
+from langchain_lean.accounting.model_ids import undoubled
+from langchain_lean.accounting.tokens import TokenCounter
+from langchain_lean.accounting.usage import TokenUsage, UsageError
+from langchain_lean.messages import last_human_index, message_text
+
+_CLOSED_BY_CALLER = ("GeneratorExit", "CancelledError")
+
+
+@dataclass(slots=True, kw_only=True)
+class Trace:
+    """One outermost run and what its retrievers returned.
+
+    Attributes:
+        id: The id of the outermost run, as text.
+        whole: The outermost run itself was seen to start.
+        ended: It has ended.
+        documents: Texts of the retrieved documents, shared with every call.
+        retrieved: By digest of a message, how many characters of it are documents.
+    """
+
+    id: str
+    whole: bool = True
+    ended: bool = False
+    documents: list[str] = field(default_factory=list)
+    retrieved: dict[tuple[str, int], int] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """A call under way.
+
+    Attributes:
+        run_id: LangChain's id of the run, as text.
+        parent_id: The run it was called from.
+        trace: The outermost run it belongs to.
+        kind: `chat` or `completion`.
+        prompt: The messages; for a plain language model its prompt as a text.
+        tools: Schemas of the tools it was given.
+        metadata: What LangChain passes on.
+        tags: The run's tags.
+        model: The model that is asked.
+        user_id: Whom it is made for.
+        thread_id: The conversation.
+        start: Seconds since the epoch.
+        started: The same moment on the timer.
+        first_token: When the first token came, on the timer.
+        batch: The runs of one `generate` call share this list; a failure is put in.
+    """
+
+    run_id: str
+    parent_id: str | None
+    trace: Trace
+    kind: Kind
+    prompt: Sequence[BaseMessage] | str
+    tools: Sequence[Any]
+    metadata: Mapping[str, Any]
+    tags: Sequence[str]
+    model: str | None
+    user_id: str | None
+    thread_id: str | None
+    start: float
+    started: float
+    first_token: float | None = None
+    batch: list[bool] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a call ended.
+
+    Attributes:
+        call: The call.
+        seconds: How long it took.
+        result: What came back, whole or in part.
+        error: What broke it off.
+        blocked: Why it was refused before it was made.
+        abandoned: It never ended.
+    """
+
+    call: Call
+    seconds: float
+    result: LLMResult | None = None
+    error: BaseException | None = None
+    blocked: str | None = None
+    abandoned: bool = False
+
+    @property
+    def stopped_early(self) -> bool:
+        """The caller closed the stream."""
+        return type(self.error).__name__ in _CLOSED_BY_CALLER
+
+    @property
+    def reason(self) -> str | None:
+        """Why it did not end as it should, without anything a user wrote."""
+        if self.blocked is not None:
+            return self.blocked
+        return None if self.error is None else type(self.error).__name__
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an outcome says about usage.
+
+    Attributes:
+        usage: What was billed.
+        estimated: The provider did not say, or not believably.
+        avoided: What a cache hit would have used; None for no hit, or unknown.
+        cache_hit: It was answered from LangChain's cache.
+        problem: Why a provider's report was refused.
+    """
+
+    usage: TokenUsage = TokenUsage()
+    estimated: bool = False
+    avoided: TokenUsage | None = None
+    cache_hit: bool = False
+    problem: str | None = None
+
+
+def read_usage(outcome: Outcome, counter: TokenCounter) -> Reading:
+    """Decide what a call used.
+
+    Args:
+        outcome: How it ended.
+        counter: Estimates what the provider did not report.
+
+    Returns:
+        The usage and how it is known. A call that failed without an answer used
+        nothing; one that was broken off used its prompt and what had come.
+    """
+    if outcome.blocked is not None:
+        return Reading()
+    if outcome.abandoned:
+        return Reading(_estimate(outcome, counter), estimated=True)
+    reported, problem = _reported(outcome.result)
+    if outcome.error is not None:
+        if not (outcome.stopped_early or answer_text(outcome.result)):
+            return Reading(reported or TokenUsage(), problem=problem)
+        usage = _at_least(reported, _estimate(outcome, counter))
+        return Reading(usage, estimated=True, problem=problem)
+    if _is_cache_hit(outcome.result):
+        avoided = reported if reported and reported.total else None
+        return Reading(avoided=avoided, cache_hit=True, problem=problem)
+    if reported is None or (not reported.total and _is_chat(outcome.result)):
+        return Reading(_estimate(outcome, counter), estimated=True, problem=problem)
+    return Reading(reported)
+
+
+def to_entry(
+    outcome: Outcome, reading: Reading, fingerprints: Fingerprints
+) -> LedgerEntry:
+    """Write down a call.
+
+    Args:
+        outcome: How it ended.
+        reading: What it used.
+        fingerprints: Marks the messages.
+
+    Returns:
+        The entry, not yet priced.
+    """
+    call = outcome.call
+    metadata = call.metadata
+    marks, anatomy = _prompt(call, fingerprints)
+    text = answer_text(outcome.result)
+    used = reading.avoided if reading.cache_hit else reading.usage
+    first = call.first_token
+    return LedgerEntry(
+        run_id=call.run_id,
+        parent_id=call.parent_id,
+        trace_id=call.trace.id,
+        kind=call.kind,
+        model=_model(outcome.result) or call.model,
+        requested=call.model,
+        provider=_provider(metadata, outcome.result),
+        node=node_path(metadata),
+        agent=metadata.get("lc_agent_name"),
+        source=metadata.get("lc_source"),
+        user_id=call.user_id,
+        thread_id=call.thread_id,
+        tags=tuple(call.tags),
+        start=datetime.fromtimestamp(call.start, UTC),
+        seconds=max(outcome.seconds, 0.0),
+        first_token_seconds=None if first is None else max(first - call.started, 0.0),
+        usage=reading.usage,
+        anatomy=Anatomy() if used is not reading.usage else in_tokens(anatomy, used),
+        messages=tuple(marks),
+        answer=fingerprints.text("ai", text) if text else None,
+        cache_hit=reading.cache_hit,
+        estimated=reading.estimated,
+        failed=outcome.error is not None and not outcome.stopped_early,
+        blocked=outcome.blocked is not None,
+        stopped_early=outcome.stopped_early,
+        abandoned=outcome.abandoned,
+        reason=outcome.reason or reading.problem,
+    )
+
+
+def node_path(metadata: Mapping[str, Any]) -> str | None:
+    """The graph nodes a call was made in, outermost first, without task ids."""
+    namespace = metadata.get("langgraph_checkpoint_ns")
+    if isinstance(namespace, str) and namespace:
+        return "/".join(part.split(":", 1)[0] for part in namespace.split("|"))
+    node = metadata.get("langgraph_node")
+    return node if isinstance(node, str) else None
+
+
+def answer_text(result: LLMResult | None) -> str:
+    """The text of all choices of an answer; empty where nothing came."""
+    if result is None:
+        return ""
+    texts = []
+    for generation in result.generations[0] if result.generations else ():
+        if isinstance(generation, ChatGeneration):
+            texts.append(message_text(generation.message))
+        else:
+            texts.append(generation.text)
+    return "\n".join(texts)
+
+
+def _prompt(
+    call: Call, fingerprints: Fingerprints
+) -> tuple[list[MessageMark], Anatomy]:
+    """Mark and measure a prompt, in characters."""
+    if isinstance(call.prompt, str):
+        mark = fingerprints.text("human", call.prompt)
+        return [mark], Anatomy(question=mark.length)
+    marks = fingerprints.messages(call.prompt)
+    lengths = [mark.length for mark in marks]
+    found = _retrieved(call, call.prompt, marks) if call.trace.documents else None
+    tools = [fingerprints.tools(call.tools)] if call.tools else []
+    size = tools[0].length if tools else 0
+    anatomy = prompt_anatomy(call.prompt, lengths, tools=size, retrieved=found)
+    return marks + tools, anatomy
+
+
+def _retrieved(
+    call: Call, prompt: Sequence[BaseMessage], marks: Sequence[MessageMark]
+) -> dict[int, int]:
+    """By index of a message, how many of its characters the trace's retrievers gave."""
+    found = {}
+    trace = call.trace
+    alone = trace.id == call.run_id  # its documents may be another question's
+    asked = last_human_index(prompt)
+    for index, (message, mark) in enumerate(zip(prompt, marks, strict=True)):
+        if alone and index != asked and not isinstance(message, SystemMessage):
+            continue
+        key = (mark.digest, len(trace.documents))
+        if key not in trace.retrieved:
+            text = message_text(message)
+            trace.retrieved[key] = retrieved_characters(text, trace.documents)
+        if trace.retrieved[key]:
+            found[index] = trace.retrieved[key]
+    return found
+
+
+def _estimate(outcome: Outcome, counter: TokenCounter) -> TokenUsage:
+    call = outcome.call
+    text = answer_text(outcome.result)
+    return TokenUsage(
+        input=counter.count(call.prompt, model=call.model, tools=list(call.tools)),
+        output=counter.count(text, model=call.model) if text else 0,
+    )
+
+
+def _at_least(reported: TokenUsage | None, estimate: TokenUsage) -> TokenUsage:
+    """A broken-off stream's own count of the output stops where it was sent."""
+    if reported is None or not reported.input:
+        return estimate
+    more = TokenUsage(output=max(estimate.output - reported.output, 0))
+    return reported + TokenUsage(
+        output=more.output,
+        service_tier=reported.service_tier,
+        region=reported.region,
+    )
+
+
+def _reported(result: LLMResult | None) -> tuple[TokenUsage | None, str | None]:
+    if result is None:
+        return None, None
+    try:
+        return TokenUsage.from_result(result), None
+    except UsageError as error:
+        return None, str(error)
+
+
+def _message(result: LLMResult | None) -> AIMessage | None:
+    first: Any = result.generations[0] if result and result.generations else None
+    message = getattr(first[0], "message", None) if first else None
+    return message if isinstance(message, AIMessage) else None
+
+
+def _is_chat(result: LLMResult | None) -> bool:
+    return _message(result) is not None
+
+
+def _is_cache_hit(result: LLMResult | None) -> bool:
+    """LangChain marks a cached answer by this one key and nothing else."""
+    message = _message(result)
+    usage: Any = message.usage_metadata if message else None
+    return isinstance(usage, Mapping) and usage.get("total_cost") == 0
+
+
+def _model(result: LLMResult | None) -> str | None:
+    message = _message(result)
+    said: Mapping[str, Any] = message.response_metadata if message else {}
+    output = (result.llm_output if result else None) or {}
+    for name in (said.get("model_name"), said.get("model"), output.get("model_name")):
+        if isinstance(name, str) and name:
+            return undoubled(name)
+    return None
+
+
+def _provider(metadata: Mapping[str, Any], result: LLMResult | None) -> str | None:
+    """The class that was called knows it best: Azure answers in OpenAI's name."""
+    name = metadata.get("ls_provider")
+    if not name and (message := _message(result)) is not None:
+        name = message.response_metadata.get("model_provider")
+    return name if isinstance(name, str) and name else None

@@ -1,0 +1,349 @@
+"""The ledger: every token and dollar of an application, as a callback handler."""
+
+import atexit
+import os
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self, overload
+from uuid import UUID, uuid4
+
+from langchain_lean.accounting.anatomy import Anatomy, in_tokens
+from langchain_lean.accounting.attribution import attributed, running_metadata
+from langchain_lean.accounting.bookkeeper import Bookkeeper, Exporter
+from langchain_lean.accounting.calls import node_path
+from langchain_lean.accounting.entry import Kind, LedgerEntry, Step, Totals
+from langchain_lean.accounting.latency import RunTiming, timings
+from langchain_lean.accounting.prices import PriceBook
+from langchain_lean.accounting.recorder import Event, Recorder
+from langchain_lean.accounting.savings import Savings
+from langchain_lean.accounting.store import LedgerStore, open_store
+from langchain_lean.accounting.tokens import TokenCounter
+from langchain_lean.accounting.tracking import attached
+from langchain_lean.accounting.usage import TokenUsage
+from langchain_lean.errors import ConfigurationError, StorageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from langchain_lean.accounting.report import Report
+
+_RECENT = 10_000
+_FIELDS = frozenset(LedgerEntry.__dataclass_fields__) | {"day"}
+
+
+class TokenLedger(Recorder):
+    """Accounts for every call it is given to as a callback, or tracks.
+
+    Safe from many threads and across forks. Nothing it does can break a chain: what
+    it cannot take down, it logs once. By default it keeps of each message its role,
+    length and a keyed hash, not its text.
+
+    Args:
+        store: `memory://`, `sqlite:///file.db` (relative), `sqlite:////file.db`
+            (absolute), or a `LedgerStore`. A file may be written by several
+            processes; a killed one loses at most its last 100 ms.
+        prices: Prices; prices of your own are kept in the ledger's file.
+        counter: Estimates what providers do not report; learns from what they do.
+        keep_text: Also keep messages, tool schemas, documents and answers.
+        abandon_after: Seconds after which a call that has not ended is taken to be
+            abandoned; at once when the run it belongs to has ended.
+        exporters: Told of every call, see `langchain_lean.accounting.export`.
+        clock: Seconds since the epoch.
+        timer: Seconds that only go forward.
+
+    Raises:
+        ConfigurationError: If the store is named in a way that is not known.
+        StorageError: If the file is damaged, or is no ledger.
+
+    Example:
+        ```python
+        ledger = TokenLedger()
+        chain.invoke(question, config={"callbacks": [ledger]})
+        print(ledger.report())
+        ```
+    """
+
+    def __init__(
+        self,
+        store: str | LedgerStore = "memory://",
+        *,
+        prices: PriceBook | None = None,
+        counter: TokenCounter | None = None,
+        keep_text: bool = False,
+        abandon_after: float = 3600.0,
+        exporters: Sequence[Exporter] = (),
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        super().__init__(abandon_after=abandon_after, clock=clock, timer=timer)
+        self.store = open_store(store) if isinstance(store, str) else store
+        self.prices = self.store.own_prices(prices or PriceBook())
+        self.counter = counter or TokenCounter()
+        self._books = Bookkeeper(
+            self.store,
+            self.prices,
+            self.counter,
+            keep_text=keep_text,
+            exporters=tuple(exporters),
+            sweep=self.abandoned,
+            warn=self.warn_once,
+        )
+        _alive.add(self)
+
+    def entries(self) -> Iterator[LedgerEntry]:
+        """The calls, oldest first, those that never ended included.
+
+        In memory the newest 100,000 are kept one by one; a file keeps all.
+        """
+        self._books.settle()
+        return self.store.entries()
+
+    @overload
+    def totals(self, by: None = None) -> Totals: ...
+    @overload
+    def totals(self, by: str) -> dict[str | None, Totals]: ...
+    @overload
+    def totals(self, by: tuple[str, ...]) -> dict[tuple[str | None, ...], Totals]: ...
+    def totals(self, by: str | tuple[str, ...] | None = None) -> Any:
+        """Sums over all calls.
+
+        Args:
+            by: A field of `LedgerEntry` (`model`, `node`, `user_id`, `day`, ...) or
+                several; none for one sum over everything. In memory, calls older
+                than the newest 100,000 stand under `(older calls)` for other fields
+                than those four.
+
+        Returns:
+            The sums by value (None for calls that have none), by tuple of values, or
+            the one sum.
+
+        Raises:
+            ConfigurationError: If there is no such field.
+        """
+        names = () if by is None else (by,) if isinstance(by, str) else tuple(by)
+        unknown = set(names) - _FIELDS
+        if unknown:
+            msg = f"There are no totals by {sorted(unknown)}; use one of the fields "
+            raise ConfigurationError(
+                msg + f"of an entry: {', '.join(sorted(_FIELDS))}."
+            )
+        self._books.settle()
+        found = self.store.totals(names)
+        if by is None:
+            return found.get((), Totals())
+        if isinstance(by, str):
+            return {key[0]: totals for key, totals in found.items()}
+        return found
+
+    def anatomy(self) -> Anatomy:
+        """Where all tokens went; `.shares()` gives the shares."""
+        return self.totals().anatomy
+
+    def savings(self) -> Savings:
+        """What every lever saved, and what the levers themselves cost."""
+        self._books.settle()
+        by_source = self.store.totals(("source",))
+        by_provider = self.store.totals(("provider",))
+        return Savings.of(
+            self.store.levers(),
+            cached={key[0]: t.cache_saved for key, t in by_provider.items()},
+            own_cost={k[0]: t.cost for k, t in by_source.items() if k[0] is not None},
+        )
+
+    def timings(self) -> list[RunTiming]:
+        """Where the time of the newest runs went, from the newest 10,000 calls."""
+        self._books.settle()
+        return timings(self.store.recent(_RECENT), self.store.recent_steps(_RECENT))
+
+    def steps(self) -> Iterator[Step]:
+        """The runs, retrievals and tools, oldest first."""
+        self._books.settle()
+        return self.store.steps()
+
+    def report(self) -> "Report":
+        """The whole picture: print it, or write it as HTML."""
+        from langchain_lean.accounting.report import make_report
+
+        return make_report(self)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """The calls as a table, one row each.
+
+        Raises:
+            ConfigurationError: If pandas is not installed.
+        """
+        from langchain_lean.accounting.frame import to_pandas
+
+        return to_pandas(self.entries())
+
+    def text(self, digest: str) -> str | None:
+        """The text of a message mark, if this ledger keeps texts."""
+        self._books.settle()
+        return self.store.text(digest)
+
+    def feedback(self, run_id: UUID | str, *, good: bool) -> None:
+        """Keep whether an answer was good.
+
+        Args:
+            run_id: The run of the call, or of the chain that answered.
+            good: The verdict; a later one replaces an earlier one.
+        """
+        self._books.judge(str(run_id), good=good)
+
+    def feedbacks(self) -> dict[str, bool]:
+        """By run, whether its answer was good."""
+        self._books.settle()
+        return self.store.feedback()
+
+    def record(
+        self,
+        *,
+        model: str,
+        usage: TokenUsage | Mapping[str, Any],
+        provider: str | None = None,
+        kind: Kind = "chat",
+        source: str | None = None,
+        user_id: str | None = None,
+        thread_id: str | None = None,
+        tags: Sequence[str] = (),
+        seconds: float = 0.0,
+        at: datetime | None = None,
+        estimated: bool = False,
+    ) -> LedgerEntry:
+        """Write down a call that no callback sees.
+
+        Args:
+            model: The model that was used.
+            usage: What it used; a provider's own usage object is read as
+                `TokenUsage.from_provider` reads it.
+            provider: The provider as LangChain names it.
+            kind: `chat`, `completion` or `embedding`.
+            source: What made the call on its own behalf, if not the application.
+            user_id: Whom it was for; else as for every call.
+            thread_id: The conversation; else as for every call.
+            tags: Tags.
+            seconds: How long it took.
+            at: When it began; now if not given.
+            estimated: The usage is an estimate.
+
+        Returns:
+            The entry, not yet priced.
+
+        Raises:
+            UsageError: If the usage cannot be true.
+            ConfigurationError: If a mapping is no usage object of a known provider.
+        """
+        if isinstance(usage, Mapping):
+            usage = _read(usage)
+        metadata = running_metadata()
+        run_id = str(uuid4())
+        entry = LedgerEntry(
+            run_id=run_id,
+            trace_id=run_id,
+            kind=kind,
+            model=model,
+            requested=model,
+            provider=provider,
+            node=node_path(metadata),
+            agent=metadata.get("lc_agent_name"),
+            source=source,
+            user_id=user_id or attributed("user_id"),
+            thread_id=thread_id or attributed("thread_id"),
+            tags=tuple(tags),
+            start=at or datetime.fromtimestamp(self.clock(), UTC),
+            seconds=seconds,
+            usage=usage,
+            anatomy=Anatomy() if kind == "embedding" else in_tokens(Anatomy(), usage),
+            estimated=estimated,
+        )
+        self._books.take(entry)
+        return entry
+
+    def received(self, event: Event) -> None:
+        """Take what has ended; it is in the store within 50 ms."""
+        self._books.take(event)
+
+    def flush(self) -> None:
+        """Write, price, learn from and export all there is.
+
+        Raises:
+            StorageError: If the store cannot be written.
+        """
+        self._books.flush()
+
+    def close(self) -> None:
+        """Write what is left and let go of the file; a later use opens it again."""
+        self._books.close()
+
+    def __enter__(self) -> Self:
+        """Use the ledger and close it at the end of the block."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the ledger."""
+        self.close()
+
+    def forget(self) -> None:
+        """Start anew in a forked process, whose parent writes what it recorded."""
+        super().forget()
+        self._books.forget()
+
+
+@contextmanager
+def track(
+    ledger: TokenLedger | None = None, *, all_threads: bool = False
+) -> Iterator[TokenLedger]:
+    """Account for every call inside the block, without passing a callback to any.
+
+    Blocks may be nested: an outer ledger sees what an inner one sees.
+
+    Args:
+        ledger: The ledger to use; a new one in memory if not given.
+        all_threads: Also see calls in threads that do not carry the context of this
+            one, such as those of a plain `ThreadPoolExecutor`, whoever started them.
+
+    Yields:
+        The ledger.
+
+    Example:
+        ```python
+        with track() as ledger:
+            graph.invoke(state)
+        print(ledger.report())
+        ```
+    """
+    ledger = ledger or TokenLedger()
+    with attached(ledger, all_threads=all_threads):
+        yield ledger
+
+
+def _read(usage: Mapping[str, Any]) -> TokenUsage:
+    found = TokenUsage.from_provider(usage)
+    if found is None:
+        msg = (
+            "The usage is no object of a known provider; pass a TokenUsage("
+            "input=..., output=...)."
+        )
+        raise ConfigurationError(msg)
+    return found
+
+
+_alive: "weakref.WeakSet[TokenLedger]" = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for ledger in list(_alive):
+        with suppress(StorageError):
+            ledger.close()
+
+
+def _forget_all() -> None:
+    for ledger in list(_alive):
+        ledger.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)

@@ -1,0 +1,104 @@
+"""Embeddings whose calls stand in the ledger; no callback sees those."""
+
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from langchain_core.embeddings import Embeddings
+
+from langchain_lean.accounting.tokens import TokenCounter
+from langchain_lean.accounting.tracking import tracked
+from langchain_lean.accounting.usage import TokenUsage
+
+if TYPE_CHECKING:
+    from langchain_lean.accounting.ledger import TokenLedger
+
+_NAMES = ("model", "model_name", "model_id")
+
+
+class MeteredEmbeddings(Embeddings):
+    """Embeddings that account for themselves.
+
+    LangChain's embeddings pass on no usage, so tokens are counted here and the
+    entries are marked as estimated.
+
+    Args:
+        embeddings: The embeddings to use.
+        ledger: The ledger to account to; the one of `track()` if not given.
+        model: The model's id; read off the embeddings if not given.
+        provider: The provider as LangChain names it.
+        source: Set it where a lever embeds on its own behalf (`lc_source`).
+    """
+
+    def __init__(
+        self,
+        embeddings: Embeddings,
+        ledger: "TokenLedger | None" = None,
+        *,
+        model: str | None = None,
+        provider: str | None = None,
+        source: str | None = None,
+    ) -> None:
+        self.embeddings = embeddings
+        self._ledger = ledger
+        self.model = model or _name(embeddings)
+        self.provider = provider
+        self.source = source
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Embed texts, and account for it."""
+        started = time.perf_counter()
+        vectors = self.embeddings.embed_documents(texts)
+        self._record(texts, time.perf_counter() - started)
+        return vectors
+
+    def embed_query(self, text: str) -> list[float]:
+        """Embed one text, and account for it."""
+        started = time.perf_counter()
+        vector = self.embeddings.embed_query(text)
+        self._record([text], time.perf_counter() - started)
+        return vector
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Embed texts, and account for it."""
+        started = time.perf_counter()
+        vectors = await self.embeddings.aembed_documents(texts)
+        self._record(texts, time.perf_counter() - started)
+        return vectors
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """Embed one text, and account for it."""
+        started = time.perf_counter()
+        vector = await self.embeddings.aembed_query(text)
+        self._record([text], time.perf_counter() - started)
+        return vector
+
+    @cached_property
+    def _counter(self) -> TokenCounter:
+        return TokenCounter(encoding="cl100k_base")  # that of OpenAI's embeddings
+
+    def _record(self, texts: Sequence[str], seconds: float) -> None:
+        from langchain_lean.accounting.ledger import TokenLedger
+
+        found = tracked() if self._ledger is None else (self._ledger,)
+        ledgers = [ledger for ledger in found if isinstance(ledger, TokenLedger)]
+        if not ledgers:
+            return
+        usage = TokenUsage(input=sum(map(self._counter.count, texts)))
+        for ledger in ledgers:
+            ledger.record(
+                model=self.model,
+                provider=self.provider,
+                usage=usage,
+                kind="embedding",
+                source=self.source,
+                seconds=seconds,
+                estimated=True,
+            )
+
+
+def _name(embeddings: Embeddings) -> str:
+    names = (getattr(embeddings, name, None) for name in _NAMES)
+    found = next((name for name in names if isinstance(name, str) and name), None)
+    return found or type(embeddings).__name__

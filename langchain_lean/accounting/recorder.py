@@ -1,0 +1,412 @@
+"""What LangChain tells a handler, joined to what has ended."""
+
+import functools
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.documents import Document
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import LLMResult
+
+from langchain_lean.accounting.attribution import attributed
+from langchain_lean.accounting.calls import Call, Outcome, Trace
+from langchain_lean.accounting.entry import Kind, StepKind
+from langchain_lean.accounting.savings import BLOCKED_EVENT, SAVING_EVENT, Saving
+from langchain_lean.accounting.usage import TokenUsage
+
+logger = logging.getLogger(__name__)
+
+F = TypeVar("F", bound=Callable[..., None])
+
+_REMEMBERED_RUNS = 100_000
+_REMEMBERED_BLOCKS = 10_000
+_REMEMBERED_ABANDONED = 1_000
+_LOOSE_DOCUMENTS = 64
+
+
+@dataclass(slots=True)
+class Run:
+    """A chain, tool or retriever under way."""
+
+    trace: Trace
+    kind: StepKind | None
+    name: str
+    start: float
+    started: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A step that has ended, with the texts a retriever returned."""
+
+    run_id: str
+    run: Run
+    seconds: float
+    failed: bool
+    documents: tuple[str, ...] = ()
+
+
+Event = Outcome | Finished | Saving
+
+
+def _never_raises(method: F) -> F:
+    """Keep the user's chain running whatever a provider or a package sends."""
+
+    @functools.wraps(method)
+    def told(self: "Recorder", *args: Any, **kwargs: Any) -> None:
+        try:
+            method(self, *args, **kwargs)
+        except Exception as error:
+            self.warn_once(f"{method.__name__}: {type(error).__name__}: {error}")
+
+    return cast("F", told)
+
+
+class Recorder(BaseCallbackHandler):
+    """Joins starts with ends and hands on what has ended.
+
+    Runs inline, before other handlers, on whichever thread the call is made. It does
+    no counting, pricing or writing: `received` says what becomes of an event.
+
+    Args:
+        abandon_after: Seconds after which a call that has not ended is abandoned.
+        clock: Seconds since the epoch.
+        timer: Seconds that only go forward.
+    """
+
+    run_inline = True
+    raise_error = False
+
+    def __init__(
+        self,
+        *,
+        abandon_after: float,
+        clock: Callable[[], float],
+        timer: Callable[[], float],
+    ) -> None:
+        self.abandon_after = abandon_after
+        self.clock = clock
+        self.timer = timer
+        self._calls: dict[UUID, Call] = {}
+        self._abandoned: dict[UUID, None] = {}
+        self._runs: dict[UUID, Run] = {}
+        self._blocked: dict[UUID, None] = {}
+        self._loose: deque[str] = deque(maxlen=_LOOSE_DOCUMENTS)
+        self._batch = threading.local()
+        self._warned: set[str] = set()
+
+    def received(self, event: Event) -> None:
+        """Take what has ended; for the ledger to say what becomes of it."""
+        raise NotImplementedError
+
+    def abandoned(self) -> list[Event]:
+        """The calls that have turned out to be abandoned since this was last asked.
+
+        A cancelled call sends no event, so this is decided when it is asked: the run
+        it belongs to has ended, a call of the same batch has failed, or
+        `abandon_after` seconds have passed. Should such a call end after all, its
+        outcome comes later.
+        """
+        now = self.timer()
+        found: list[Event] = []
+        for run_id, call in list(self._calls.items()):
+            if run_id in self._abandoned:
+                continue
+            seconds = now - call.started
+            left = call.trace.ended and call.trace.id != call.run_id
+            if left or call.batch or seconds > self.abandon_after:
+                self._abandoned[run_id] = None
+                found.append(Outcome(call=call, seconds=seconds, abandoned=True))
+        while len(self._abandoned) > _REMEMBERED_ABANDONED:
+            oldest = next(iter(self._abandoned))
+            self._abandoned.pop(oldest)
+            self._calls.pop(oldest, None)
+        return found
+
+    def forget(self) -> None:
+        """Drop the calls under way: in a forked process they are the parent's."""
+        self._calls.clear()
+        self._runs.clear()
+
+    def warn_once(self, reason: str) -> None:
+        """Log what could not be taken down, once for each reason."""
+        if reason not in self._warned and len(self._warned) < 1000:
+            self._warned.add(reason)
+            logger.warning("The ledger could not take down an event: %s", reason)
+
+    @_never_raises
+    def on_chat_model_start(
+        self,
+        serialized: dict[str, Any],
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Note that a chat model is asked."""
+        prompt = messages[0] if messages else []
+        self._begin("chat", prompt, run_id, parent_run_id, tags, metadata, kwargs)
+
+    @_never_raises
+    def on_llm_start(
+        self,
+        serialized: dict[str, Any],
+        prompts: list[str],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        tags: list[str] | None = None,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Note that a plain language model is asked."""
+        prompt = prompts[0] if prompts else ""
+        self._begin("completion", prompt, run_id, parent_run_id, tags, metadata, kwargs)
+
+    def on_llm_new_token(self, token: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """Note when the first token came."""
+        call = self._calls.get(run_id)
+        if call is not None and call.first_token is None:
+            call.first_token = self.timer()
+
+    def on_stream_event(self, event: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """Note when the first event of a stream came."""
+        self.on_llm_new_token(event, run_id=run_id)
+
+    @_never_raises
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        """Note an answer."""
+        call = self._calls.pop(run_id, None)
+        if call is not None:
+            seconds = self.timer() - call.started
+            self.received(Outcome(call=call, seconds=seconds, result=response))
+
+    @_never_raises
+    def on_llm_error(
+        self, error: BaseException, *, run_id: UUID, **kwargs: Any
+    ) -> None:
+        """Note what broke a call off, and what had come by then."""
+        call = self._calls.pop(run_id, None)
+        if call is None:
+            return
+        call.batch.append(True)
+        seconds = self.timer() - call.started
+        partial = kwargs.get("response")
+        self.received(Outcome(call=call, seconds=seconds, result=partial, error=error))
+
+    @_never_raises
+    def on_chain_start(
+        self,
+        serialized: dict[str, Any] | None,
+        inputs: Any,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Note a chain or graph node."""
+        kind: StepKind | None = "run" if parent_run_id is None else None
+        self._enter(kind, run_id, parent_run_id, serialized, kwargs)
+
+    @_never_raises
+    def on_tool_start(
+        self,
+        serialized: dict[str, Any],
+        input_str: Any,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Note a tool."""
+        self._enter("tool", run_id, parent_run_id, serialized, kwargs)
+
+    @_never_raises
+    def on_retriever_start(
+        self,
+        serialized: dict[str, Any],
+        query: Any,
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Note a retriever."""
+        self._enter("retriever", run_id, parent_run_id, serialized, kwargs)
+
+    @_never_raises
+    def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """Note that a chain has ended."""
+        self._leave(run_id)
+
+    @_never_raises
+    def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """Note that a tool has ended."""
+        self._leave(run_id)
+
+    @_never_raises
+    def on_retriever_end(
+        self, documents: Sequence[Document], *, run_id: UUID, **kwargs: Any
+    ) -> None:
+        """Note what a retriever returned."""
+        texts = tuple(document.page_content for document in documents)
+        run = self._runs.get(run_id)
+        if run is not None:
+            run.trace.documents.extend(texts)
+            if run.trace.id == str(run_id):
+                self._loose.extend(texts)
+        self._leave(run_id, documents=texts)
+
+    @_never_raises
+    def on_chain_error(
+        self, error: BaseException, *, run_id: UUID, **kwargs: Any
+    ) -> None:
+        """Note that a chain has failed."""
+        self._leave(run_id, failed=True)
+
+    @_never_raises
+    def on_tool_error(
+        self, error: BaseException, *, run_id: UUID, **kwargs: Any
+    ) -> None:
+        """Note that a tool has failed."""
+        self._leave(run_id, failed=True)
+
+    @_never_raises
+    def on_retriever_error(
+        self, error: BaseException, *, run_id: UUID, **kwargs: Any
+    ) -> None:
+        """Note that a retriever has failed."""
+        self._leave(run_id, failed=True)
+
+    @_never_raises
+    def on_custom_event(
+        self, name: str, data: Any, *, run_id: UUID, **kwargs: Any
+    ) -> None:
+        """Note a saving or a refused call."""
+        if name == SAVING_EVENT:
+            usages = {key: TokenUsage(**data[key]) for key in ("avoided", "spent")}
+            self.received(Saving(**{**data, **usages}))
+        elif name == BLOCKED_EVENT:
+            self._block(data)
+
+    def _begin(
+        self,
+        kind: Kind,
+        prompt: Sequence[BaseMessage] | str,
+        run_id: UUID,
+        parent_run_id: UUID | None,
+        tags: Sequence[str] | None,
+        metadata: Mapping[str, Any] | None,
+        given: Mapping[str, Any],
+    ) -> None:
+        if run_id in self._calls or run_id in self._blocked:
+            return  # the handler was given twice, or a guard was faster
+        call = self._call(kind, prompt, run_id, parent_run_id, metadata or {})
+        call.tags = tags or ()
+        options = given.get("invocation_params")
+        if isinstance(options, Mapping):
+            call.tools = options.get("tools") or ()
+            if call.model is None:
+                model = options.get("model") or options.get("model_name")
+                call.model = model if isinstance(model, str) else None
+        size = given.get("batch_size")
+        if isinstance(size, int) and size > 1:
+            call.batch = self._batch_of(size, parent_run_id)
+        self._calls[run_id] = call
+
+    def _call(
+        self,
+        kind: Kind,
+        prompt: Sequence[BaseMessage] | str,
+        run_id: UUID,
+        parent_run_id: UUID | None,
+        metadata: Mapping[str, Any],
+    ) -> Call:
+        model = metadata.get("ls_model_name")
+        return Call(
+            run_id=str(run_id),
+            parent_id=None if parent_run_id is None else str(parent_run_id),
+            trace=self._trace(run_id, parent_run_id),
+            kind=kind,
+            prompt=prompt,
+            tools=(),
+            metadata=metadata,
+            tags=(),
+            model=model if isinstance(model, str) else None,
+            user_id=attributed("user_id", metadata),
+            thread_id=attributed("thread_id", metadata),
+            start=self.clock(),
+            started=self.timer(),
+        )
+
+    def _trace(self, run_id: UUID, parent_run_id: UUID | None) -> Trace:
+        parent = self._runs.get(parent_run_id) if parent_run_id else None
+        if parent is not None:
+            return parent.trace
+        root = str(parent_run_id or run_id)
+        trace = Trace(id=root, whole=parent_run_id is None)
+        trace.documents.extend(self._loose)
+        return trace
+
+    def _batch_of(self, size: int, parent_run_id: UUID | None) -> list[bool]:
+        """The list that the runs of one `generate` call share."""
+        key = (size, parent_run_id)
+        known: dict[object, tuple[list[bool], int]] = getattr(self._batch, "open", {})
+        shared, left = known.get(key, ([], size))
+        self._batch.open = {key: (shared, left - 1)} if left > 1 else {}
+        return shared
+
+    def _enter(
+        self,
+        kind: StepKind | None,
+        run_id: UUID,
+        parent_run_id: UUID | None,
+        serialized: Mapping[str, Any] | None,
+        given: Mapping[str, Any],
+    ) -> None:
+        if run_id in self._runs:
+            return
+        name = given.get("name") or (serialized or {}).get("name")
+        trace = self._trace(run_id, parent_run_id)
+        self._runs[run_id] = Run(
+            trace, kind, str(name or kind), self.clock(), self.timer()
+        )
+        if len(self._runs) > _REMEMBERED_RUNS:
+            with suppress(StopIteration, RuntimeError):
+                self._runs.pop(next(iter(self._runs)), None)
+
+    def _leave(
+        self, run_id: UUID, *, failed: bool = False, documents: tuple[str, ...] = ()
+    ) -> None:
+        run = self._runs.pop(run_id, None)
+        if run is None:
+            return
+        if run.trace.id == str(run_id):
+            run.trace.ended = True
+        if run.kind is not None:
+            seconds = max(self.timer() - run.started, 0.0)
+            self.received(Finished(str(run_id), run, seconds, failed, documents))
+
+    def _block(self, data: Mapping[str, Any]) -> None:
+        run_id = data["run_id"]
+        if run_id in self._blocked:
+            return
+        if len(self._blocked) >= _REMEMBERED_BLOCKS:
+            self._blocked.pop(next(iter(self._blocked)))
+        self._blocked[run_id] = None
+        call = self._calls.pop(run_id, None)
+        if call is None:
+            metadata = {"ls_provider": data["provider"], **data["metadata"]}
+            call = self._call("chat", [], run_id, data["parent_run_id"], metadata)
+            call.model = data["model"] or call.model
+        self.received(Outcome(call=call, seconds=0.0, blocked=str(data["reason"])))

@@ -1,0 +1,237 @@
+"""Entries, steps and savings as rows of a ledger's file, and back."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+from operator import attrgetter
+from typing import Any
+
+from langchain_lean.accounting.anatomy import PARTS, Anatomy
+from langchain_lean.accounting.cost import Cost
+from langchain_lean.accounting.entry import FLAGS, LedgerEntry, MessageMark, Step
+from langchain_lean.accounting.savings import Saving
+from langchain_lean.accounting.usage import COUNTS, TokenUsage
+
+Row = tuple[Any, ...]
+
+PLAIN = (
+    "run_id",
+    "parent_id",
+    "trace_id",
+    "kind",
+    "model",
+    "requested",
+    "provider",
+    "node",
+    "agent",
+    "source",
+    "user_id",
+    "thread_id",
+    "seconds",
+    "first_token_seconds",
+    "reason",
+)
+COSTS = tuple(part.name for part in fields(Cost))
+COST_COLUMNS = tuple(f"cost_{name}" for name in COSTS)
+ANATOMY_COLUMNS = tuple(f"anatomy_{name}" for name in PARTS)
+
+ENTRY_COLUMNS = (
+    *PLAIN,
+    "start",
+    "day",
+    "tags",
+    "messages",
+    "answer",
+    "service_tier",
+    "region",
+    *COUNTS,
+    *COST_COLUMNS,
+    *ANATOMY_COLUMNS,
+    *FLAGS,
+)
+STEP_COLUMNS = (
+    "run_id",
+    "trace_id",
+    "kind",
+    "name",
+    "start",
+    "seconds",
+    "failed",
+    "documents",
+)
+SAVING_COLUMNS = (
+    "id",
+    "lever",
+    "model",
+    "provider",
+    "avoided",
+    "spent",
+    "spent_model",
+    "kind",
+    "baseline",
+    "at",
+    "value",
+    "unpriced",
+)
+
+_plain = attrgetter(*PLAIN)
+_counts = attrgetter(*COUNTS)
+_costs = attrgetter(*COSTS)
+_parts = attrgetter(*PARTS)
+_flags = attrgetter(*FLAGS)
+_PICO = Decimal("1e-12")
+
+
+def to_picodollars(amount: Decimal) -> int:
+    """Dollars as whole picodollars.
+
+    Prices have at most six decimals per million tokens, so every sum of tokens is a
+    whole number of picodollars; a price of your own with more digits is rounded.
+    """
+    return int((amount / _PICO).to_integral_value(ROUND_HALF_EVEN))
+
+
+def to_dollars(picodollars: int) -> Decimal:
+    """Whole picodollars as dollars, without trailing zeros."""
+    amount = (picodollars * _PICO).normalize()
+    return amount if amount.as_tuple().exponent != 0 else amount + 0
+
+
+def entry_row(entry: LedgerEntry) -> Row:
+    """An entry in the order of `ENTRY_COLUMNS`."""
+    usage = entry.usage
+    return (
+        *_plain(entry),
+        entry.start.timestamp(),
+        entry.day,
+        json.dumps(entry.tags) if entry.tags else None,
+        json.dumps(entry.messages) if entry.messages else None,
+        json.dumps(entry.answer) if entry.answer else None,
+        usage.service_tier,
+        usage.region,
+        *_counts(usage),
+        *_cost_values(entry.cost),
+        *_parts(entry.anatomy),
+        *_flags(entry),
+    )
+
+
+def priced_entry_row(entry: LedgerEntry) -> Row:
+    """What pricing sets: the cost columns and `unpriced`, then the `run_id`."""
+    return (*_cost_values(entry.cost), entry.unpriced, entry.run_id)
+
+
+def priced_saving_row(saving: Saving) -> Row:
+    """What pricing sets: `value` and `unpriced`, then the `id`."""
+    return (_value(saving), saving.unpriced, saving.id)
+
+
+def row_entry(row: Mapping[str, Any]) -> LedgerEntry:
+    """The entry of a row."""
+    cost = None
+    if row["cost_total"] is not None:
+        cost = Cost(*(to_dollars(row[column]) for column in COST_COLUMNS))
+    answer = json.loads(row["answer"]) if row["answer"] else None
+    flags: dict[str, Any] = {name: bool(row[name]) for name in FLAGS}
+    return LedgerEntry(
+        **{name: row[name] for name in PLAIN},
+        start=datetime.fromtimestamp(row["start"], UTC),
+        tags=tuple(json.loads(row["tags"] or "[]")),
+        messages=_marks(row["messages"]),
+        answer=MessageMark(*answer) if answer else None,
+        usage=TokenUsage(
+            **{name: row[name] for name in COUNTS},
+            service_tier=row["service_tier"],
+            region=row["region"],
+        ),
+        cost=cost,
+        anatomy=Anatomy(**{name: row[f"anatomy_{name}"] for name in PARTS}),
+        **flags,
+    )
+
+
+def step_row(step: Step) -> Row:
+    """A step in the order of `STEP_COLUMNS`."""
+    return (
+        step.run_id,
+        step.trace_id,
+        step.kind,
+        step.name,
+        step.start.timestamp(),
+        step.seconds,
+        step.failed,
+        json.dumps(step.documents) if step.documents else None,
+    )
+
+
+def row_step(row: Mapping[str, Any]) -> Step:
+    """The step of a row."""
+    return Step(
+        run_id=row["run_id"],
+        trace_id=row["trace_id"],
+        kind=row["kind"],
+        name=row["name"],
+        start=datetime.fromtimestamp(row["start"], UTC),
+        seconds=row["seconds"],
+        failed=bool(row["failed"]),
+        documents=_marks(row["documents"]),
+    )
+
+
+def saving_row(saving: Saving) -> Row:
+    """A saving in the order of `SAVING_COLUMNS`."""
+    return (
+        saving.id,
+        saving.lever,
+        saving.model,
+        saving.provider,
+        _usage_text(saving.avoided),
+        _usage_text(saving.spent),
+        saving.spent_model,
+        saving.kind,
+        saving.baseline,
+        saving.at.timestamp(),
+        _value(saving),
+        saving.unpriced,
+    )
+
+
+def row_saving(row: Mapping[str, Any]) -> Saving:
+    """The saving of a row."""
+    value = row["value"]
+    return Saving(
+        id=row["id"],
+        lever=row["lever"],
+        model=row["model"],
+        provider=row["provider"],
+        avoided=TokenUsage(**json.loads(row["avoided"])),
+        spent=TokenUsage(**json.loads(row["spent"])),
+        spent_model=row["spent_model"],
+        kind=row["kind"],
+        baseline=row["baseline"],
+        at=datetime.fromtimestamp(row["at"], UTC),
+        value=None if value is None else to_dollars(value),
+        unpriced=bool(row["unpriced"]),
+    )
+
+
+def _cost_values(cost: Cost | None) -> list[int | None]:
+    if cost is None:
+        return [None] * len(COSTS)
+    return [to_picodollars(amount) for amount in _costs(cost)]
+
+
+def _value(saving: Saving) -> int | None:
+    return None if saving.value is None else to_picodollars(saving.value)
+
+
+def _marks(text: str | None) -> tuple[MessageMark, ...]:
+    return tuple(MessageMark(*mark) for mark in json.loads(text or "[]"))
+
+
+def _usage_text(usage: TokenUsage) -> str:
+    beside = {"service_tier": usage.service_tier, "region": usage.region}
+    named = {name: value for name, value in beside.items() if value is not None}
+    return json.dumps(usage.counts() | named)

@@ -1,0 +1,297 @@
+"""What was saved, and the one way a lever says so."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Literal
+from uuid import UUID, uuid4
+
+from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
+from langchain_core.callbacks.manager import dispatch_custom_event
+
+from langchain_lean.accounting.prices import PriceBook
+from langchain_lean.accounting.tracking import tracked
+from langchain_lean.accounting.usage import TokenUsage
+from langchain_lean.errors import UnpricedModelError
+
+logger = logging.getLogger(__name__)
+
+SAVING_EVENT = "langchain_lean.saving"
+BLOCKED_EVENT = "langchain_lean.blocked"
+
+SavingKind = Literal["exact", "counterfactual"]
+
+_TOLD_WHAT_TO_CACHE = ("anthropic", "bedrock", "aws")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saving:
+    """What one lever saved on one occasion.
+
+    Attributes:
+        lever: Such as `cache`, `routing`, `retriever`, `memory`.
+        id: Counted once, however often it is reported.
+        avoided: The usage that was not needed.
+        model: The model that usage would have been billed for.
+        provider: Its provider, as LangChain names it.
+        spent: What was used in its place, where the ledger sees it as a call of the
+            application (a cheap answer in place of a strong one).
+        spent_model: The model `spent` was billed for; `model` if not given.
+        kind: `exact` where the usage is known, `counterfactual` where it is compared
+            with something else.
+        baseline: What it is compared with; a counterfactual saving must say.
+        at: When it was reported, in UTC.
+        value: Dollars saved; None if it could not be priced, or not yet.
+        unpriced: No price is known for the model.
+    """
+
+    lever: str
+    id: str
+    avoided: TokenUsage
+    model: str
+    provider: str | None = None
+    spent: TokenUsage = TokenUsage()
+    spent_model: str | None = None
+    kind: SavingKind = "counterfactual"
+    baseline: str | None = None
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    value: Decimal | None = None
+    unpriced: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("exact", "counterfactual"):
+            msg = f"A saving is 'exact' or 'counterfactual', not {self.kind!r}."
+            raise ValueError(msg)
+        if self.kind == "counterfactual" and not self.baseline:
+            msg = f"A counterfactual saving of {self.lever!r} must name its baseline."
+            raise ValueError(msg)
+
+    def priced(self, prices: PriceBook) -> "Saving":
+        """Fix its value, once."""
+        if self.value is not None or self.unpriced:
+            return self
+        try:
+            value = prices.cost(self.avoided, self.model, self.provider, self.at).total
+            if self.spent.counts():
+                model = self.spent_model or self.model
+                value -= prices.cost(self.spent, model, self.provider, self.at).total
+        except UnpricedModelError:
+            return replace(self, unpriced=True)
+        return replace(self, value=value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeverSaving:
+    """What a lever saved in all, in dollars.
+
+    Attributes:
+        count: How often it saved something.
+        exact: The part that is known.
+        counterfactual: The part that is a comparison.
+        unpriced: How many savings have no price.
+        baselines: What the counterfactual part was compared with.
+    """
+
+    count: int = 0
+    exact: Decimal = Decimal(0)
+    counterfactual: Decimal = Decimal(0)
+    unpriced: int = 0
+    baselines: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> Decimal:
+        """Exact and counterfactual together."""
+        return self.exact + self.counterfactual
+
+    def __add__(self, other: "LeverSaving") -> "LeverSaving":
+        """Add two sums of the same lever."""
+        if not isinstance(other, LeverSaving):
+            return NotImplemented
+        return LeverSaving(
+            count=self.count + other.count,
+            exact=self.exact + other.exact,
+            counterfactual=self.counterfactual + other.counterfactual,
+            unpriced=self.unpriced + other.unpriced,
+            baselines=tuple(sorted({*self.baselines, *other.baselines})),
+        )
+
+    @classmethod
+    def of(cls, saving: Saving) -> "LeverSaving":
+        """The sum of a single saving."""
+        value = saving.value or Decimal(0)
+        exact = saving.kind == "exact"
+        return cls(
+            count=1,
+            exact=value if exact else Decimal(0),
+            counterfactual=Decimal(0) if exact else value,
+            unpriced=int(saving.unpriced),
+            baselines=(saving.baseline,) if saving.baseline else (),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Savings:
+    """What all levers saved, in dollars.
+
+    Attributes:
+        levers: By lever. `prefix` is what explicit cache points saved, `cache` what
+            answers from LangChain's cache did not cost.
+        own_cost: What the levers' own calls cost, by source (`lc_source`).
+        provider_cache: What providers saved by caching on their own accord, which is
+            no lever's merit.
+    """
+
+    levers: Mapping[str, LeverSaving] = field(default_factory=dict)
+    own_cost: Mapping[str, Decimal] = field(default_factory=dict)
+    provider_cache: Decimal = Decimal(0)
+
+    @classmethod
+    def of(
+        cls,
+        levers: Mapping[str, LeverSaving],
+        cached: Mapping[str | None, Decimal],
+        own_cost: Mapping[str, Decimal],
+    ) -> "Savings":
+        """Put together what was reported and what the provider's counts tell.
+
+        Args:
+            levers: What levers reported.
+            cached: By provider, what its prompt cache saved.
+            own_cost: By source, what the levers' own calls cost.
+        """
+        by_itself = {name: caches_by_itself(name) for name in cached}
+        automatic = sum((cached[n] for n in cached if by_itself[n]), Decimal(0))
+        prefix = sum((cached[n] for n in cached if not by_itself[n]), Decimal(0))
+        told = {"prefix": LeverSaving(exact=prefix)} if prefix else {}
+        return cls(
+            levers={**levers, **told}, own_cost=own_cost, provider_cache=automatic
+        )
+
+    @property
+    def exact(self) -> Decimal:
+        """What is known to be saved."""
+        return sum((lever.exact for lever in self.levers.values()), Decimal(0))
+
+    @property
+    def counterfactual(self) -> Decimal:
+        """What is saved against a stated baseline."""
+        return sum((lv.counterfactual for lv in self.levers.values()), Decimal(0))
+
+    @property
+    def total(self) -> Decimal:
+        """All savings, less what the levers' own calls cost."""
+        return self.exact + self.counterfactual - sum(self.own_cost.values())
+
+
+def caches_by_itself(provider: str | None) -> bool:
+    """Whether a provider caches prompts without being told where.
+
+    Anthropic and Bedrock cache at points the caller sets; OpenAI, Gemini, DeepSeek
+    and others by themselves.
+    """
+    name = (provider or "").lower()
+    return not any(known in name for known in _TOLD_WHAT_TO_CACHE)
+
+
+def report_saving(
+    lever: str,
+    *,
+    avoided: TokenUsage,
+    model: str,
+    provider: str | None = None,
+    id: str | None = None,  # noqa: A002 - the word of the field
+    spent: TokenUsage | None = None,
+    spent_model: str | None = None,
+    kind: SavingKind = "counterfactual",
+    baseline: str | None = None,
+    callbacks: Any = None,
+) -> None:
+    """Report what a lever saved to whichever ledger listens.
+
+    Goes to the given callbacks, else through the running configuration as a custom
+    event, else to the ledger of `track()`. Never raises: what cannot be reported is
+    logged.
+
+    Args:
+        lever: The lever's name.
+        avoided: The usage that was not needed.
+        model: The model that usage would have been billed for.
+        provider: Its provider.
+        id: Reported again under the same id, a saving still counts once; a new one
+            if not given.
+        spent: What was used in its place by a call of the application.
+        spent_model: The model `spent` was billed for; `model` if not given.
+        kind: `exact` or `counterfactual`.
+        baseline: What a counterfactual saving is compared with.
+        callbacks: A callback manager or handlers to tell, instead of the running
+            configuration's.
+    """
+    try:
+        saving = Saving(
+            lever=lever,
+            id=id or str(uuid4()),
+            avoided=avoided,
+            model=model,
+            provider=provider,
+            spent=spent or TokenUsage(),
+            spent_model=spent_model,
+            kind=kind,
+            baseline=baseline,
+        )
+        _tell(SAVING_EVENT, asdict(saving), callbacks)
+    except Exception:
+        logger.warning("A saving of %r could not be reported.", lever, exc_info=True)
+
+
+def report_blocked(
+    run_id: UUID,
+    *,
+    reason: str,
+    model: str | None = None,
+    provider: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    parent_run_id: UUID | None = None,
+    callbacks: Any = None,
+) -> None:
+    """Report a call that was refused before it was made.
+
+    It stands once in the ledger, as `blocked`, whether or not the ledger saw it
+    start. Goes the way `report_saving` goes, and never raises.
+
+    Args:
+        run_id: The run that was refused.
+        reason: Why, in a few words without anything a user wrote.
+        model: The model that was asked.
+        provider: Its provider.
+        metadata: The metadata of the run.
+        parent_run_id: The run it was called from.
+        callbacks: A callback manager or handlers to tell, instead of the running
+            configuration's.
+    """
+    data = {
+        "run_id": run_id,
+        "reason": reason,
+        "model": model,
+        "provider": provider,
+        "metadata": dict(metadata or {}),
+        "parent_run_id": parent_run_id,
+    }
+    try:
+        _tell(BLOCKED_EVENT, data, callbacks)
+    except Exception:
+        logger.warning("A blocked call could not be reported.", exc_info=True)
+
+
+def _tell(event: str, data: Mapping[str, Any], callbacks: Any) -> None:
+    if callbacks is None:
+        try:
+            dispatch_custom_event(event, data)
+            return
+        except RuntimeError:  # no run is active here
+            callbacks = tracked()
+    handlers = [callbacks] if isinstance(callbacks, BaseCallbackHandler) else callbacks
+    for handler in getattr(handlers, "handlers", handlers):
+        if not isinstance(handler, AsyncCallbackHandler):
+            handler.on_custom_event(event, data, run_id=uuid4())

@@ -1,0 +1,351 @@
+"""A ledger's SQLite file, which several processes may write at once."""
+
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from langchain_lean.accounting.anatomy import PARTS, Anatomy
+from langchain_lean.accounting.entry import FLAGS, LedgerEntry, Step, Totals
+from langchain_lean.accounting.prices import OwnPrice, PriceBook
+from langchain_lean.accounting.rows import (
+    ANATOMY_COLUMNS,
+    COST_COLUMNS,
+    ENTRY_COLUMNS,
+    SAVING_COLUMNS,
+    STEP_COLUMNS,
+    entry_row,
+    priced_entry_row,
+    priced_saving_row,
+    row_entry,
+    row_saving,
+    row_step,
+    saving_row,
+    step_row,
+    to_dollars,
+)
+from langchain_lean.accounting.savings import LeverSaving, Saving
+from langchain_lean.accounting.store import Batch, Key
+from langchain_lean.accounting.usage import COUNTS, TokenUsage
+from langchain_lean.errors import StorageError
+
+_APPLICATION = 0x4C45414E  # "LEAN", so that a file of another program is not taken
+_VERSION = 1
+_CHECKED_BYTES = 64_000_000
+_CHUNK = 2_000
+_WAIT = 10.0  # seconds another process may hold the file
+
+_SCHEMA = f"""
+CREATE TABLE entries ({", ".join(ENTRY_COLUMNS)}, PRIMARY KEY (run_id));
+CREATE INDEX entries_to_price ON entries (run_id)
+    WHERE cost_total IS NULL AND NOT unpriced;
+CREATE TABLE steps ({", ".join(STEP_COLUMNS)}, PRIMARY KEY (run_id));
+CREATE TABLE savings ({", ".join(SAVING_COLUMNS)}, PRIMARY KEY (id));
+CREATE TABLE texts (digest PRIMARY KEY, text) WITHOUT ROWID;
+CREATE TABLE feedback (run_id PRIMARY KEY, good) WITHOUT ROWID;
+CREATE TABLE learned (model PRIMARY KEY, state) WITHOUT ROWID;
+CREATE TABLE own_prices (model, provider, price, PRIMARY KEY (model, provider));
+CREATE TABLE meta (name PRIMARY KEY, value) WITHOUT ROWID;
+PRAGMA application_id = {_APPLICATION};
+PRAGMA user_version = {_VERSION};
+"""
+
+
+def _insert(how: str, table: str, columns: Sequence[str]) -> str:
+    marks = ", ".join("?" * len(columns))
+    return f"INSERT OR {how} INTO {table} ({', '.join(columns)}) VALUES ({marks})"
+
+
+_ADD_ENTRY = _insert("REPLACE", "entries", ENTRY_COLUMNS)
+_ADD_STEP = _insert("REPLACE", "steps", STEP_COLUMNS)
+_ADD_SAVING = _insert("IGNORE", "savings", SAVING_COLUMNS)
+_ADD_TEXT = _insert("IGNORE", "texts", ("digest", "text"))
+_ADD_FEEDBACK = _insert("REPLACE", "feedback", ("run_id", "good"))
+_ADD_LEARNED = _insert("REPLACE", "learned", ("model", "state"))
+_ADD_PRICE = _insert("REPLACE", "own_prices", ("model", "provider", "price"))
+_ADD_META = _insert("IGNORE", "meta", ("name", "value"))
+
+_TO_PRICE = (
+    f"SELECT * FROM entries WHERE cost_total IS NULL AND NOT unpriced LIMIT {_CHUNK}"
+)
+_SAVINGS_TO_PRICE = (
+    f"SELECT * FROM savings WHERE value IS NULL AND NOT unpriced LIMIT {_CHUNK}"
+)
+_PRICE_ENTRY = (
+    f"UPDATE entries SET {', '.join(f'{name} = ?' for name in COST_COLUMNS)}, "
+    "unpriced = ? WHERE run_id = ?"
+)
+_PRICE_SAVING = "UPDATE savings SET value = ?, unpriced = ? WHERE id = ?"
+
+
+_inherited: list[sqlite3.Connection | None] = []
+
+
+class SQLiteStore:
+    """Keeps a ledger in one file.
+
+    Args:
+        path: The file; made if it is not there.
+
+    Raises:
+        StorageError: If the file cannot be opened, is damaged, or is not a ledger.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._connection: sqlite3.Connection | None = None
+        self._lock = threading.RLock()
+        self._unpriced = False
+        with self._open() as connection:
+            _prepare(connection, self.path)
+            row = connection.execute("SELECT value FROM meta WHERE name = 'key'")
+            self.key = bytes.fromhex(row.fetchone()[0])
+
+    @property
+    def wants_prices(self) -> bool:
+        """Whether calls were written before the price data were loaded."""
+        return self._unpriced
+
+    def add(self, batch: Batch) -> None:
+        """Keep a batch in one transaction."""
+        with self._write() as connection:
+            run = connection.executemany
+            run(_ADD_ENTRY, map(entry_row, batch.entries))
+            run(_ADD_STEP, map(step_row, batch.steps))
+            run(_ADD_SAVING, map(saving_row, batch.savings))
+            run(_ADD_TEXT, batch.texts.items())
+            run(_ADD_FEEDBACK, batch.feedback.items())
+            run(_ADD_LEARNED, batch.learned.items())
+        if any(entry.cost is None for entry in batch.entries) or batch.savings:
+            self._unpriced = True
+
+    def price(self, prices: PriceBook) -> None:
+        """Fix the cost of every entry and saving that has none yet."""
+        self._unpriced = False
+        while rows := self._select(_TO_PRICE):
+            entries = [row_entry(row).priced(prices) for row in rows]
+            with self._write() as connection:
+                connection.executemany(_PRICE_ENTRY, map(priced_entry_row, entries))
+        while rows := self._select(_SAVINGS_TO_PRICE):
+            savings = [row_saving(row).priced(prices) for row in rows]
+            with self._write() as connection:
+                connection.executemany(_PRICE_SAVING, map(priced_saving_row, savings))
+
+    def recent(self, limit: int) -> list[LedgerEntry]:
+        """The newest calls, oldest first."""
+        return [row_entry(row) for row in reversed(self._newest("entries", limit))]
+
+    def recent_steps(self, limit: int) -> list[Step]:
+        """The newest steps, oldest first."""
+        return [row_step(row) for row in reversed(self._newest("steps", limit))]
+
+    def own_prices(self, prices: PriceBook) -> PriceBook:
+        """Keep prices of your own in the file, and take over those it has."""
+        with self._write() as connection:
+            rows = connection.execute("SELECT price FROM own_prices").fetchall()
+            stored = [OwnPrice.from_json(row["price"]) for row in rows]
+            given = {(price.model, price.provider) for price in prices.own}
+            kept = [p for p in stored if (p.model, p.provider) not in given]
+            connection.executemany(
+                _ADD_PRICE,
+                [(p.model, p.provider or "", p.to_json()) for p in prices.own],
+            )
+        return PriceBook([*kept, *prices.own])
+
+    def entries(self) -> Iterator[LedgerEntry]:
+        """The calls, in the order they were written."""
+        return map(row_entry, self._rows("entries"))
+
+    def steps(self) -> Iterator[Step]:
+        """The steps, in the order they were written."""
+        return map(row_step, self._rows("steps"))
+
+    def savings(self) -> Iterator[Saving]:
+        """The savings, in the order they were written."""
+        return map(row_saving, self._rows("savings"))
+
+    def totals(self, by: Sequence[str]) -> dict[Key, Totals]:
+        """Sums over all calls by the values of some columns."""
+        keys = [f"entries.{name}" for name in by]
+        # Two sums for each amount of money: their parts cannot overflow 64 bits.
+        sums = [f"SUM({name})" for name in (*COUNTS, *ANATOMY_COLUMNS, *FLAGS)]
+        for column in ("cost_total", "cost_cache_saved"):
+            sums += [f"SUM({column} / 1000000)", f"SUM({column} % 1000000)"]
+        columns = ", ".join([*keys, "COUNT(*)", "SUM(seconds)", *sums])
+        group = f" GROUP BY {', '.join(keys)}" if keys else ""
+        rows = self._select(f"SELECT {columns} FROM entries{group}")
+        return {
+            tuple(row[: len(by)]): _totals(tuple(row[len(by) :]))
+            for row in rows
+            if row[len(by)]
+        }
+
+    def levers(self) -> dict[str, LeverSaving]:
+        """What each lever saved."""
+        found: dict[str, LeverSaving] = {}
+        query = (
+            "SELECT lever, kind, baseline, COUNT(*), SUM(unpriced),"
+            " SUM(value / 1000000), SUM(value % 1000000)"
+            " FROM savings GROUP BY lever, kind, baseline"
+        )
+        for lever, kind, baseline, count, unpriced, high, low in self._select(query):
+            amount = _money(high, low)
+            part = LeverSaving(
+                count=count,
+                exact=amount if kind == "exact" else Decimal(0),
+                counterfactual=Decimal(0) if kind == "exact" else amount,
+                unpriced=unpriced,
+                baselines=(baseline,) if baseline else (),
+            )
+            found[lever] = found[lever] + part if lever in found else part
+        return found
+
+    def text(self, digest: str) -> str | None:
+        """The text of a digest, where it was kept."""
+        rows = self._select("SELECT text FROM texts WHERE digest = ?", digest)
+        return rows[0][0] if rows else None
+
+    def feedback(self) -> dict[str, bool]:
+        """By run, whether its answer was good."""
+        rows = self._select("SELECT run_id, good FROM feedback")
+        return {run_id: bool(good) for run_id, good in rows}
+
+    def learned(self) -> dict[str, str]:
+        """What the token counter learned, by model, as JSON."""
+        return dict(map(tuple, self._select("SELECT model, state FROM learned")))
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+    def forget(self) -> None:
+        """Open the file anew in a forked process.
+
+        SQLite forbids even to close a connection of the parent, so it is kept.
+        """
+        self._lock = threading.RLock()
+        _inherited.append(self._connection)
+        self._connection = None
+
+    def _newest(self, table: str, limit: int) -> list[Any]:
+        query = f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT ?"
+        return self._select(query, limit)
+
+    def _rows(self, table: str) -> Iterator[Any]:
+        """All rows, a chunk at a time, so that writers are not kept waiting."""
+        last = 0
+        query = (
+            f"SELECT rowid, * FROM {table} WHERE rowid > ? "
+            f"ORDER BY rowid LIMIT {_CHUNK}"
+        )
+        while True:
+            rows = self._select(query, last)
+            yield from rows
+            if len(rows) < _CHUNK:
+                return
+            last = rows[-1]["rowid"]
+
+    def _select(self, query: str, *values: object) -> list[Any]:
+        with self._open() as connection:
+            return connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """The connection, opened if need be, for this thread alone."""
+        with self._lock:
+            try:
+                if self._connection is None:
+                    self._connection = _connect(self.path)
+                yield self._connection
+            except (sqlite3.Error, OSError) as error:
+                msg = f"The ledger {str(self.path)!r} cannot be used: {error}."
+                raise StorageError(msg) from error
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        with self._open() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, timeout=_WAIT, isolation_level=None, check_same_thread=False
+    )
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables of a new file; refuse one that is not a ledger."""
+    _refuse_foreign(connection, path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("BEGIN IMMEDIATE")
+    if not connection.execute("PRAGMA application_id").fetchone()[0]:
+        for statement in _SCHEMA.split(";"):
+            connection.execute(statement)
+    connection.execute(_ADD_META, ("key", secrets.token_hex(16)))
+    connection.execute("COMMIT")
+
+
+def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+    def pragma(name: str) -> Any:
+        return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+    try:
+        application, version = pragma("application_id"), pragma("user_version")
+        tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
+        small = path.stat().st_size <= _CHECKED_BYTES
+        damage = pragma("quick_check(1)") if small else "ok"
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        damage = str(error)
+        application = version = tables = 0
+    if damage != "ok":
+        msg = f"{str(path)!r} is damaged or no SQLite file; move it away: {damage}."
+        raise StorageError(msg)
+    if (application or tables) and application != _APPLICATION:
+        msg = f"{str(path)!r} is a database of another program; name another file."
+        raise StorageError(msg)
+    if version > _VERSION:
+        msg = (
+            f"{str(path)!r} was written by a newer langchain_lean; upgrade to read it."
+        )
+        raise StorageError(msg)
+
+
+def _totals(row: tuple[Any, ...]) -> Totals:
+    calls, seconds, *sums = row
+    counts = dict(zip(COUNTS, sums, strict=False))
+    del sums[: len(COUNTS)]
+    parts = dict(zip(PARTS, sums, strict=False))
+    del sums[: len(PARTS)]
+    flags = zip(FLAGS, sums, strict=False)
+    cost_high, cost_low, saved_high, saved_low = sums[len(FLAGS) :]
+    return Totals(
+        calls=calls,
+        usage=TokenUsage(**counts),
+        cost=_money(cost_high, cost_low),
+        seconds=seconds,
+        cache_saved=_money(saved_high, saved_low),
+        anatomy=Anatomy(**parts),
+        flags={name: count for name, count in flags if count},
+    )
+
+
+def _money(high: int | None, low: int | None) -> Decimal:
+    return to_dollars((high or 0) * 1_000_000 + (low or 0))

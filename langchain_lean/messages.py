@@ -1,0 +1,141 @@
+"""Pure helpers on message lists."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+
+_EXAMPLE_NAMES = ("example_user", "example_assistant")
+
+
+def message_text(message: BaseMessage) -> str:
+    """The text of a message, tool calls included.
+
+    Args:
+        message: Any message.
+
+    Returns:
+        Its text blocks, then its tool calls as JSON. Media stand as `[image]` and
+        the like, so that a picture is not counted as a megabyte of text.
+    """
+    content = message.content
+    if isinstance(content, str):
+        text = content
+    else:
+        text = "\n".join(_block_text(block) for block in content)
+    calls = message.tool_calls if isinstance(message, AIMessage) else ()
+    if not calls:
+        return text
+    called = [{"name": call["name"], "args": call["args"]} for call in calls]
+    return text + json.dumps(called, ensure_ascii=False, default=str)
+
+
+def last_human_index(messages: Sequence[BaseMessage]) -> int:
+    """Where the last human message stands; -1 if there is none."""
+    for index in range(len(messages) - 1, -1, -1):
+        if isinstance(messages[index], HumanMessage):
+            return index
+    return -1
+
+
+def last_human_text(messages: Sequence[BaseMessage]) -> str:
+    """The text of the last human message, or an empty text."""
+    index = last_human_index(messages)
+    return message_text(messages[index]) if index >= 0 else ""
+
+
+def static_prefix(messages: Sequence[BaseMessage]) -> int:
+    """How many messages stand at the start that no turn of a chat changes.
+
+    These are the system messages a list begins with, and the examples among them:
+    messages named `example_user` or `example_assistant` (the names OpenAI documents
+    for few-shot examples), and human/AI pairs that stand before a system message.
+
+    Args:
+        messages: A prompt, in order.
+
+    Returns:
+        The number of leading messages; 0 if the list does not begin with one.
+    """
+    end = index = 0
+    while index < len(messages):
+        if _is_static(messages[index]):
+            index += 1
+            end = index
+        elif is_example_pair(messages[index : index + 2]):
+            index += 2
+        else:
+            break
+    return end
+
+
+def is_example_pair(pair: Sequence[BaseMessage]) -> bool:
+    """Whether two messages are a human one and an answer without tool calls."""
+    if len(pair) != 2:
+        return False
+    human, answer = pair
+    return (
+        isinstance(human, HumanMessage)
+        and isinstance(answer, AIMessage)
+        and not answer.tool_calls
+    )
+
+
+def turns(messages: Sequence[BaseMessage]) -> list[list[BaseMessage]]:
+    """Split a chat into turns that can be dropped whole.
+
+    A turn begins with a human message and holds every answer, tool call and tool
+    result up to the next one, so a call is never parted from its result.
+
+    Args:
+        messages: A chat, in order.
+
+    Returns:
+        The turns in order; what stands before the first human message is the first.
+    """
+    found: list[list[BaseMessage]] = []
+    for message in messages:
+        if not found or isinstance(message, HumanMessage):
+            found.append([])
+        found[-1].append(message)
+    return found
+
+
+def unpaired_tool_messages(messages: Sequence[BaseMessage]) -> list[ToolMessage]:
+    """The tool results whose call does not stand before them; providers refuse those.
+
+    Args:
+        messages: A chat, in order.
+
+    Returns:
+        The results without a call, in order.
+    """
+    called: set[str | None] = set()
+    orphans = []
+    for message in messages:
+        if isinstance(message, AIMessage):
+            called.update(call["id"] for call in message.tool_calls)
+        elif isinstance(message, ToolMessage) and message.tool_call_id not in called:
+            orphans.append(message)
+    return orphans
+
+
+def _is_static(message: BaseMessage) -> bool:
+    return isinstance(message, SystemMessage) or message.name in _EXAMPLE_NAMES
+
+
+def _block_text(block: str | Mapping[str, Any]) -> str:
+    if isinstance(block, str):
+        return block
+    text = block.get("text")
+    if isinstance(text, str):
+        return text
+    kind = block.get("type")
+    return "" if kind in ("tool_use", "tool_call", "function_call") else f"[{kind}]"
