@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from langchain_core.runnables.config import var_child_runnable_config
-
 _scope: ContextVar[Mapping[str, str]] = ContextVar("langchain_lean_scope")
 
 
@@ -55,19 +53,25 @@ def attributed(key: str, metadata: Mapping[str, Any] | None = None) -> str | Non
 
 def running_metadata() -> Mapping[str, Any]:
     """The metadata of the configuration that is running, or an empty mapping."""
-    config: Any = var_child_runnable_config.get() or {}
-    return config.get("metadata") or {}
+    return _running_config().get("metadata") or {}
 
 
 def _sources(metadata: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
     if metadata:
         yield metadata
-    config: Any = var_child_runnable_config.get()
+    config = _running_config()
     if config:
         yield config.get("metadata") or {}
         yield config.get("configurable") or {}
         yield _runtime_context()
     yield _scope.get({})
+
+
+def _running_config() -> Mapping[str, Any]:
+    """The configuration of the runnable that is running, if any is."""
+    module = sys.modules.get("langchain_core.runnables.config")
+    config = module.var_child_runnable_config.get() if module else None
+    return config or {}
 
 
 def _runtime_context() -> Mapping[str, Any]:

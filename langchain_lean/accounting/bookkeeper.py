@@ -7,17 +7,21 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from langchain_lean.accounting import price_table
 from langchain_lean.accounting.background import Background
-from langchain_lean.accounting.calls import Outcome, Reading, read_usage, to_entry
+from langchain_lean.accounting.calls import Reading, read_usage, to_entry
 from langchain_lean.accounting.entry import LedgerEntry, Step
+from langchain_lean.accounting.events import Finished, Outcome
 from langchain_lean.accounting.fingerprints import Fingerprints
 from langchain_lean.accounting.prices import PriceBook
-from langchain_lean.accounting.recorder import Event, Finished
 from langchain_lean.accounting.savings import Saving
-from langchain_lean.accounting.store import Batch, LedgerStore
+from langchain_lean.accounting.store import Batch, LedgerStore, open_store
 from langchain_lean.accounting.tokens import TokenCounter
+
+if TYPE_CHECKING:
+    from langchain_lean.accounting.events import Event
 
 Exporter = Callable[[Sequence[LedgerEntry]], None]
 """Told of new calls, priced, some at a time."""
@@ -36,8 +40,8 @@ class Bookkeeper:
     price data, fixes costs, feeds the counter, tells the exporters.
 
     Args:
-        store: Where entries go.
-        prices: What they cost.
+        store: Where entries go, or the URL of that.
+        prices: What they cost; see `prices` for the prices in use.
         counter: Estimates, and learns.
         keep_text: Also keep texts.
         exporters: Told of every priced call.
@@ -47,24 +51,24 @@ class Bookkeeper:
 
     def __init__(
         self,
-        store: LedgerStore,
-        prices: PriceBook,
-        counter: TokenCounter,
+        store: str | LedgerStore,
         *,
+        prices: PriceBook | None,
+        counter: TokenCounter | None,
         keep_text: bool,
         exporters: Sequence[Exporter],
-        sweep: Callable[[], Iterable[Event]],
+        sweep: "Callable[[], Iterable[Event]]",
         warn: Callable[[str], None],
     ) -> None:
-        self._store = store
-        self._prices = prices
-        self._counter = counter
+        self.store = open_store(store) if isinstance(store, str) else store
+        self.prices = self.store.own_prices(prices or PriceBook())
+        self.counter = counter or TokenCounter()
         self._exporters = exporters
         self._sweep = sweep
         self._warn = warn
         self._texts: dict[str, str] = {}
         keep = self._texts.__setitem__ if keep_text else None
-        self._fingerprints = Fingerprints(store.key, keep=keep)
+        self._fingerprints = Fingerprints(self.store.key, keep=keep)
         self._inbox: deque[Event | LedgerEntry] = deque()
         self._feedback: dict[str, bool] = {}
         self._observations: deque[tuple[Outcome, int]] = deque(maxlen=_OBSERVATIONS)
@@ -76,7 +80,7 @@ class Bookkeeper:
         self._learner = Background(self._learn_soon, name="lean-ledger-learner")
         self._restore()
 
-    def take(self, event: Event | LedgerEntry) -> None:
+    def take(self, event: "Event | LedgerEntry") -> None:
         """Take one event; it is in the store within 50 ms."""
         self._inbox.append(event)
         self._writer.wake()
@@ -91,7 +95,7 @@ class Bookkeeper:
     def settle(self) -> None:
         """Write everything and fix every cost, so that it can be read."""
         self._write()
-        self._store.price(self._prices)
+        self.store.price(self.prices)
 
     def flush(self) -> None:
         """Write, price, learn and export all there is.
@@ -112,7 +116,7 @@ class Bookkeeper:
         else:
             self._write()
             self._save_learning()
-        self._store.close()
+        self.store.close()
 
     def forget(self) -> None:
         """Start anew in a forked process: what is not written is its parent's."""
@@ -123,7 +127,7 @@ class Bookkeeper:
         self._feedback.clear()
         self._writer.forget()
         self._learner.forget()
-        self._store.forget()
+        self.store.forget()
 
     def _write_soon(self) -> bool:
         try:
@@ -142,9 +146,9 @@ class Bookkeeper:
                 self._unwritten.popleft()
                 self._warn("The store has failed for long; its oldest calls are lost.")
             while self._unwritten:
-                self._store.add(self._unwritten[0])
+                self.store.add(self._unwritten[0])
                 self._unwritten.popleft()
-            if self._observations or self._exporters or self._store.wants_prices:
+            if self._observations or self._exporters or self.store.wants_prices:
                 self._learner.wake()
             return bool(batch)
 
@@ -166,8 +170,8 @@ class Bookkeeper:
             except Exception as error:
                 self._warn(f"{type(error).__name__}: {error}")
         if price_table.loaded():
-            entries = [entry.priced(self._prices) for entry in entries]
-            savings = [saving.priced(self._prices) for saving in savings]
+            entries = [entry.priced(self.prices) for entry in entries]
+            savings = [saving.priced(self.prices) for saving in savings]
         if self._exporters:
             self._unexported.extend(entries)
         texts, feedback = dict(self._texts), dict(self._feedback)
@@ -206,7 +210,7 @@ class Bookkeeper:
     def _read(self, outcome: Outcome) -> Reading:
         """What a call used, whatever was sent."""
         try:
-            return read_usage(outcome, self._counter)
+            return read_usage(outcome, self.counter)
         except Exception as error:
             problem = f"{type(error).__name__} while reading usage"
             return Reading(estimated=True, problem=problem)
@@ -231,8 +235,8 @@ class Bookkeeper:
             until = time.perf_counter() + _LEARNING_SECONDS
             while self._observations and time.perf_counter() < until:
                 self._observe()
-            if self._store.wants_prices:
-                self._store.price(self._prices)
+            if self.store.wants_prices:
+                self.store.price(self.prices)
             self._export()
             if not busy:
                 self._save_learning()
@@ -247,13 +251,13 @@ class Bookkeeper:
             call = outcome.call
             model = call.model
             if model:
-                self._counter.observe(call.prompt, model, actual, tools=call.tools)
+                self.counter.observe(call.prompt, model, actual, tools=call.tools)
                 self._learned_since = True
 
     def _export(self) -> None:
         while self._unexported:
             some = [self._unexported.popleft() for _ in range(len(self._unexported))]
-            priced = [entry.priced(self._prices) for entry in some]
+            priced = [entry.priced(self.prices) for entry in some]
             for exporter in self._exporters:
                 try:
                     exporter(priced)
@@ -265,11 +269,11 @@ class Bookkeeper:
         if self._learned_since:
             self._learned_since = False
             self._restore()
-            rows = self._counter.learned().items()
+            rows = self.counter.learned().items()
             learned = {model: json.dumps(state) for model, state in rows}
-            self._store.add(Batch(learned=learned))
+            self.store.add(Batch(learned=learned))
 
     def _restore(self) -> None:
-        for model, text in self._store.learned().items():
+        for model, text in self.store.learned().items():
             with suppress(ValueError, TypeError):
-                self._counter.restore({model: json.loads(text)})
+                self.counter.restore({model: json.loads(text)})

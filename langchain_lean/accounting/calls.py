@@ -1,9 +1,10 @@
 """From what LangChain tells a handler about a call to the entry a ledger keeps."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
@@ -14,105 +15,15 @@ from langchain_lean.accounting.anatomy import (
     prompt_anatomy,
     retrieved_characters,
 )
-from langchain_lean.accounting.entry import Kind, LedgerEntry, MessageMark
+from langchain_lean.accounting.attribution import attributed, running_metadata
+from langchain_lean.accounting.entry import LedgerEntry, MessageMark
+from langchain_lean.accounting.events import Call, Kind, Outcome
 from langchain_lean.accounting.fingerprints import Fingerprints
 from langchain_lean.accounting.model_ids import undoubled
 from langchain_lean.accounting.tokens import TokenCounter
 from langchain_lean.accounting.usage import TokenUsage, UsageError
+from langchain_lean.errors import ConfigurationError
 from langchain_lean.messages import last_human_index, message_text
-
-_CLOSED_BY_CALLER = ("GeneratorExit", "CancelledError")
-
-
-@dataclass(slots=True, kw_only=True)
-class Trace:
-    """One outermost run and what its retrievers returned.
-
-    Attributes:
-        id: The id of the outermost run, as text.
-        whole: The outermost run itself was seen to start.
-        ended: It has ended.
-        documents: Texts of the retrieved documents, shared with every call.
-        retrieved: By digest of a message, how many characters of it are documents.
-    """
-
-    id: str
-    whole: bool = True
-    ended: bool = False
-    documents: list[str] = field(default_factory=list)
-    retrieved: dict[tuple[str, int], int] = field(default_factory=dict)
-
-
-@dataclass(slots=True, kw_only=True)
-class Call:
-    """A call under way.
-
-    Attributes:
-        run_id: LangChain's id of the run, as text.
-        parent_id: The run it was called from.
-        trace: The outermost run it belongs to.
-        kind: `chat` or `completion`.
-        prompt: The messages; for a plain language model its prompt as a text.
-        tools: Schemas of the tools it was given.
-        metadata: What LangChain passes on.
-        tags: The run's tags.
-        model: The model that is asked.
-        user_id: Whom it is made for.
-        thread_id: The conversation.
-        start: Seconds since the epoch.
-        started: The same moment on the timer.
-        first_token: When the first token came, on the timer.
-        batch: The runs of one `generate` call share this list; a failure is put in.
-    """
-
-    run_id: str
-    parent_id: str | None
-    trace: Trace
-    kind: Kind
-    prompt: Sequence[BaseMessage] | str
-    tools: Sequence[Any]
-    metadata: Mapping[str, Any]
-    tags: Sequence[str]
-    model: str | None
-    user_id: str | None
-    thread_id: str | None
-    start: float
-    started: float
-    first_token: float | None = None
-    batch: list[bool] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a call ended.
-
-    Attributes:
-        call: The call.
-        seconds: How long it took.
-        result: What came back, whole or in part.
-        error: What broke it off.
-        blocked: Why it was refused before it was made.
-        abandoned: It never ended.
-    """
-
-    call: Call
-    seconds: float
-    result: LLMResult | None = None
-    error: BaseException | None = None
-    blocked: str | None = None
-    abandoned: bool = False
-
-    @property
-    def stopped_early(self) -> bool:
-        """The caller closed the stream."""
-        return type(self.error).__name__ in _CLOSED_BY_CALLER
-
-    @property
-    def reason(self) -> str | None:
-        """Why it did not end as it should, without anything a user wrote."""
-        if self.blocked is not None:
-            return self.blocked
-        return None if self.error is None else type(self.error).__name__
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +121,58 @@ def to_entry(
         stopped_early=outcome.stopped_early,
         abandoned=outcome.abandoned,
         reason=outcome.reason or reading.problem,
+    )
+
+
+def by_hand(
+    *,
+    model: str,
+    usage: TokenUsage | Mapping[str, Any],
+    provider: str | None,
+    kind: Kind,
+    source: str | None,
+    user_id: str | None,
+    thread_id: str | None,
+    tags: Sequence[str],
+    seconds: float,
+    start: datetime,
+    estimated: bool,
+) -> LedgerEntry:
+    """Write down a call that no callback sees; see `TokenLedger.record`.
+
+    Raises:
+        UsageError: If the usage cannot be true.
+        ConfigurationError: If a mapping is no usage object of a known provider.
+    """
+    if isinstance(usage, Mapping):
+        found = TokenUsage.from_provider(usage)
+        if found is None:
+            msg = (
+                "The usage is no object of a known provider; pass a TokenUsage("
+                "input=..., output=...)."
+            )
+            raise ConfigurationError(msg)
+        usage = found
+    metadata = running_metadata()
+    run_id = str(uuid4())
+    return LedgerEntry(
+        run_id=run_id,
+        trace_id=run_id,
+        kind=kind,
+        model=model,
+        requested=model,
+        provider=provider,
+        node=node_path(metadata),
+        agent=metadata.get("lc_agent_name"),
+        source=source,
+        user_id=user_id or attributed("user_id"),
+        thread_id=thread_id or attributed("thread_id"),
+        tags=tuple(tags),
+        start=start,
+        seconds=seconds,
+        usage=usage,
+        anatomy=Anatomy() if kind == "embedding" else in_tokens(Anatomy(), usage),
+        estimated=estimated,
     )
 
 

@@ -1,19 +1,18 @@
 """What a ledger keeps of a call: plain values, nothing that acts."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from operator import add, attrgetter
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from langchain_lean.accounting.anatomy import PARTS, Anatomy
 from langchain_lean.accounting.cost import Cost
+from langchain_lean.accounting.events import Kind, StepKind
 from langchain_lean.accounting.prices import PriceBook
 from langchain_lean.accounting.usage import COUNTS, TokenUsage
-from langchain_lean.errors import UnpricedModelError
-
-Kind = Literal["chat", "completion", "embedding"]
-StepKind = Literal["run", "retriever", "tool"]
+from langchain_lean.errors import ConfigurationError, UnpricedModelError
 
 FLAGS = (
     "cache_hit",
@@ -186,6 +185,24 @@ class Totals:
     def estimated(self) -> int:
         """How many calls have estimated counts."""
         return self.flags.get("estimated", 0)
+
+
+def check_fields(names: Iterable[str]) -> None:
+    """Refuse a name that totals cannot be made by.
+
+    Raises:
+        ConfigurationError: If an entry has no such field.
+    """
+    known = {*LedgerEntry.__dataclass_fields__, "day"} - _NO_KEYS
+    unknown = sorted(set(names) - known)
+    if unknown:
+        msg = (
+            f"There are no totals by {unknown}; use one of {', '.join(sorted(known))}."
+        )
+        raise ConfigurationError(msg)
+
+
+_NO_KEYS = {"usage", "cost", "anatomy", "messages", "answer", "tags", "start"}
 
 
 class TotalsBuilder:

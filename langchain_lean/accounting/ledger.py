@@ -1,37 +1,37 @@
 """The ledger: every token and dollar of an application, as a callback handler."""
 
+from __future__ import annotations
+
 import atexit
 import os
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, overload
-from uuid import UUID, uuid4
 
-from langchain_lean.accounting.anatomy import Anatomy, in_tokens
-from langchain_lean.accounting.attribution import attributed, running_metadata
-from langchain_lean.accounting.bookkeeper import Bookkeeper, Exporter
-from langchain_lean.accounting.calls import node_path
-from langchain_lean.accounting.entry import Kind, LedgerEntry, Step, Totals
-from langchain_lean.accounting.latency import RunTiming, timings
-from langchain_lean.accounting.prices import PriceBook
-from langchain_lean.accounting.recorder import Event, Recorder
-from langchain_lean.accounting.savings import Savings
-from langchain_lean.accounting.store import LedgerStore, open_store
-from langchain_lean.accounting.tokens import TokenCounter
-from langchain_lean.accounting.tracking import attached
-from langchain_lean.accounting.usage import TokenUsage
-from langchain_lean.errors import ConfigurationError, StorageError
+from langchain_lean.accounting.recorder import Recorder
+from langchain_lean.errors import StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from uuid import UUID
+
     import pandas as pd
 
+    from langchain_lean.accounting.anatomy import Anatomy
+    from langchain_lean.accounting.bookkeeper import Exporter
+    from langchain_lean.accounting.entry import LedgerEntry, Step, Totals
+    from langchain_lean.accounting.events import Event, Kind
+    from langchain_lean.accounting.latency import RunTiming
+    from langchain_lean.accounting.prices import PriceBook
     from langchain_lean.accounting.report import Report
+    from langchain_lean.accounting.savings import Savings
+    from langchain_lean.accounting.store import LedgerStore
+    from langchain_lean.accounting.tokens import TokenCounter
+    from langchain_lean.accounting.usage import TokenUsage
 
 _RECENT = 10_000
-_FIELDS = frozenset(LedgerEntry.__dataclass_fields__) | {"day"}
 
 
 class TokenLedger(Recorder):
@@ -78,19 +78,22 @@ class TokenLedger(Recorder):
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
+        # Loaded here, so that importing the ledger costs what a callback costs.
+        from langchain_lean.accounting.bookkeeper import Bookkeeper
+
         super().__init__(abandon_after=abandon_after, clock=clock, timer=timer)
-        self.store = open_store(store) if isinstance(store, str) else store
-        self.prices = self.store.own_prices(prices or PriceBook())
-        self.counter = counter or TokenCounter()
         self._books = Bookkeeper(
-            self.store,
-            self.prices,
-            self.counter,
+            store,
+            prices=prices,
+            counter=counter,
             keep_text=keep_text,
             exporters=tuple(exporters),
             sweep=self.abandoned,
             warn=self.warn_once,
         )
+        self.store: LedgerStore = self._books.store
+        self.prices: PriceBook = self._books.prices
+        self.counter: TokenCounter = self._books.counter
         _alive.add(self)
 
     def entries(self) -> Iterator[LedgerEntry]:
@@ -123,13 +126,10 @@ class TokenLedger(Recorder):
         Raises:
             ConfigurationError: If there is no such field.
         """
+        from langchain_lean.accounting.entry import Totals, check_fields
+
         names = () if by is None else (by,) if isinstance(by, str) else tuple(by)
-        unknown = set(names) - _FIELDS
-        if unknown:
-            msg = f"There are no totals by {sorted(unknown)}; use one of the fields "
-            raise ConfigurationError(
-                msg + f"of an entry: {', '.join(sorted(_FIELDS))}."
-            )
+        check_fields(names)
         self._books.settle()
         found = self.store.totals(names)
         if by is None:
@@ -144,6 +144,8 @@ class TokenLedger(Recorder):
 
     def savings(self) -> Savings:
         """What every lever saved, and what the levers themselves cost."""
+        from langchain_lean.accounting.savings import Savings
+
         self._books.settle()
         by_source = self.store.totals(("source",))
         by_provider = self.store.totals(("provider",))
@@ -155,6 +157,8 @@ class TokenLedger(Recorder):
 
     def timings(self) -> list[RunTiming]:
         """Where the time of the newest runs went, from the newest 10,000 calls."""
+        from langchain_lean.accounting.latency import timings
+
         self._books.settle()
         return timings(self.store.recent(_RECENT), self.store.recent_steps(_RECENT))
 
@@ -163,13 +167,13 @@ class TokenLedger(Recorder):
         self._books.settle()
         return self.store.steps()
 
-    def report(self) -> "Report":
+    def report(self) -> Report:
         """The whole picture: print it, or write it as HTML."""
         from langchain_lean.accounting.report import make_report
 
         return make_report(self)
 
-    def to_pandas(self) -> "pd.DataFrame":
+    def to_pandas(self) -> pd.DataFrame:
         """The calls as a table, one row each.
 
         Raises:
@@ -236,27 +240,19 @@ class TokenLedger(Recorder):
             UsageError: If the usage cannot be true.
             ConfigurationError: If a mapping is no usage object of a known provider.
         """
-        if isinstance(usage, Mapping):
-            usage = _read(usage)
-        metadata = running_metadata()
-        run_id = str(uuid4())
-        entry = LedgerEntry(
-            run_id=run_id,
-            trace_id=run_id,
-            kind=kind,
+        from langchain_lean.accounting.calls import by_hand
+
+        entry = by_hand(
             model=model,
-            requested=model,
-            provider=provider,
-            node=node_path(metadata),
-            agent=metadata.get("lc_agent_name"),
-            source=source,
-            user_id=user_id or attributed("user_id"),
-            thread_id=thread_id or attributed("thread_id"),
-            tags=tuple(tags),
-            start=at or datetime.fromtimestamp(self.clock(), UTC),
-            seconds=seconds,
             usage=usage,
-            anatomy=Anatomy() if kind == "embedding" else in_tokens(Anatomy(), usage),
+            provider=provider,
+            kind=kind,
+            source=source,
+            user_id=user_id,
+            thread_id=thread_id,
+            tags=tags,
+            seconds=seconds,
+            start=at or datetime.fromtimestamp(self.clock(), UTC),
             estimated=estimated,
         )
         self._books.take(entry)
@@ -315,23 +311,14 @@ def track(
         print(ledger.report())
         ```
     """
+    from langchain_lean.accounting.tracking import attached
+
     ledger = ledger or TokenLedger()
     with attached(ledger, all_threads=all_threads):
         yield ledger
 
 
-def _read(usage: Mapping[str, Any]) -> TokenUsage:
-    found = TokenUsage.from_provider(usage)
-    if found is None:
-        msg = (
-            "The usage is no object of a known provider; pass a TokenUsage("
-            "input=..., output=...)."
-        )
-        raise ConfigurationError(msg)
-    return found
-
-
-_alive: "weakref.WeakSet[TokenLedger]" = weakref.WeakSet()
+_alive: weakref.WeakSet[TokenLedger] = weakref.WeakSet()
 
 
 @atexit.register

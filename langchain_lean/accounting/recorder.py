@@ -1,25 +1,37 @@
 """What LangChain tells a handler, joined to what has ended."""
 
+from __future__ import annotations
+
 import functools
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, TypeVar, cast
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.documents import Document
-from langchain_core.messages import BaseMessage
-from langchain_core.outputs import LLMResult
 
 from langchain_lean.accounting.attribution import attributed
-from langchain_lean.accounting.calls import Call, Outcome, Trace
-from langchain_lean.accounting.entry import Kind, StepKind
-from langchain_lean.accounting.savings import BLOCKED_EVENT, SAVING_EVENT, Saving
-from langchain_lean.accounting.usage import TokenUsage
+from langchain_lean.accounting.events import (
+    BLOCKED_EVENT,
+    SAVING_EVENT,
+    Call,
+    Finished,
+    Outcome,
+    Run,
+    Trace,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from langchain_core.documents import Document
+    from langchain_core.messages import BaseMessage
+    from langchain_core.outputs import LLMResult
+
+    from langchain_lean.accounting.events import Event, Kind, StepKind
 
 logger = logging.getLogger(__name__)
 
@@ -31,36 +43,11 @@ _REMEMBERED_ABANDONED = 1_000
 _LOOSE_DOCUMENTS = 64
 
 
-@dataclass(slots=True)
-class Run:
-    """A chain, tool or retriever under way."""
-
-    trace: Trace
-    kind: StepKind | None
-    name: str
-    start: float
-    started: float
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A step that has ended, with the texts a retriever returned."""
-
-    run_id: str
-    run: Run
-    seconds: float
-    failed: bool
-    documents: tuple[str, ...] = ()
-
-
-Event = Outcome | Finished | Saving
-
-
 def _never_raises(method: F) -> F:
     """Keep the user's chain running whatever a provider or a package sends."""
 
     @functools.wraps(method)
-    def told(self: "Recorder", *args: Any, **kwargs: Any) -> None:
+    def told(self: Recorder, *args: Any, **kwargs: Any) -> None:
         try:
             method(self, *args, **kwargs)
         except Exception as error:
@@ -294,8 +281,9 @@ class Recorder(BaseCallbackHandler):
     ) -> None:
         """Note a saving or a refused call."""
         if name == SAVING_EVENT:
-            usages = {key: TokenUsage(**data[key]) for key in ("avoided", "spent")}
-            self.received(Saving(**{**data, **usages}))
+            from langchain_lean.accounting.savings import Saving
+
+            self.received(Saving.from_event(data))
         elif name == BLOCKED_EVENT:
             self._block(data)
 

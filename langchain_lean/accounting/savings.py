@@ -11,15 +11,13 @@ from uuid import UUID, uuid4
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langchain_core.callbacks.manager import dispatch_custom_event
 
+from langchain_lean.accounting.events import BLOCKED_EVENT, SAVING_EVENT
 from langchain_lean.accounting.prices import PriceBook
 from langchain_lean.accounting.tracking import tracked
 from langchain_lean.accounting.usage import TokenUsage
 from langchain_lean.errors import UnpricedModelError
 
 logger = logging.getLogger(__name__)
-
-SAVING_EVENT = "langchain_lean.saving"
-BLOCKED_EVENT = "langchain_lean.blocked"
 
 SavingKind = Literal["exact", "counterfactual"]
 
@@ -67,6 +65,12 @@ class Saving:
         if self.kind == "counterfactual" and not self.baseline:
             msg = f"A counterfactual saving of {self.lever!r} must name its baseline."
             raise ValueError(msg)
+
+    @classmethod
+    def from_event(cls, data: Mapping[str, Any]) -> "Saving":
+        """The saving of a custom event."""
+        usages = {key: TokenUsage(**data[key]) for key in ("avoided", "spent")}
+        return cls(**{**data, **usages})
 
     def priced(self, prices: PriceBook) -> "Saving":
         """Fix its value, once."""

@@ -21,12 +21,14 @@ _TRIANGLE = np.triu_indices(FEATURES)
 # How firmly weights are held at their prior: with a relative error of 10 %, they stray
 # by about 0.45 (tokens), 1.4 (digits, symbols, newlines, spaces) and 30 (a call).
 _STIFFNESS = np.diag([0.05, 0.005, 0.005, 0.005, 0.005, 0.00001])
+# Chosen by hand on recorded calls; tests/benchmarks/token_estimates.py shows the effect.
 _HUBER = 2.0
+_LOUDEST = 2.5
 _DEVIATIONS = 3.5
 _UNFAMILIAR = 0.5
 _RANGE = 4.0
 _FOREIGN = 10.0
-_MEMORY = 1_000
+_MEMORY = 500
 _SCALE_WARMUP, _SCALE_MEMORY = 3, 50
 _VARIANCE = (0.005**2, 0.5**2)
 _MOST_CALLS = 2**53
@@ -108,7 +110,7 @@ class Correction:
         """This correction after one more report; itself if the report cannot be meant.
 
         An error beyond two standard deviations pulls no harder than one of two (Huber);
-        a count ten times off is of something else. Old reports fade over 1,000 calls.
+        a count ten times off is of something else. Old reports fade over 500 calls.
         """
         estimate = self.estimate(features)
         if not estimate:
@@ -121,7 +123,8 @@ class Correction:
         weight = min(1.0, _HUBER * scale / error) if error else 1.0
         row = np.asarray(features, float) / estimate
         seen = min(self.calls + 1 + _SCALE_WARMUP, _SCALE_MEMORY)
-        variance = self.variance + (min(error, 4 * scale) ** 2 - self.variance) / seen
+        squared = min(error, _LOUDEST * scale) ** 2
+        variance = self.variance + (squared - self.variance) / seen
         fade = 1 - 1 / _MEMORY
         return replace(
             self,

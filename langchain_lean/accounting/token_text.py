@@ -31,6 +31,7 @@ ENCODINGS = ("o200k_base", "cl100k_base")
 
 _SPACE, _NEWLINE, _DIGIT, _LOWER, _UPPER, _SYMBOL, _PUNCTUATION = range(7)
 
+# Fitted together with `_SCRIPTS`: see `estimate_tokens`.
 _PER_CHARACTER = np.array([0.01, 0.06, 0.33, 0.0, 0.12, 0.25, 0.9])
 _PER_RUN = np.array([0.0, 0.0, 0.87, 0.88, 0.63, 0.36, 0.0])
 _PER_INDENT, _PER_LETTER_AFTER_5, _PER_LETTER_AFTER_9 = 1.08, 0.11, 0.49
@@ -137,7 +138,7 @@ def estimate_tokens(text: str) -> int:
     UUIDs, hex, base64 and numbers. Totals over each of these lie within 25 % of
     o200k_base, most within 10 %; prose in Thai, Hebrew or Bengali comes out up to 40 %
     high, because translated messages take more tokens a letter than prose.
-    Runs in about 10 ms for 100,000 characters.
+    Takes about 50 µs, and 5 ms for 100,000 characters.
     """
     if not text:
         return 0

@@ -452,8 +452,8 @@ class TestLearning:
     def test_a_changed_model_is_learned_anew(self):
         """Old reports fade, so that a new tokenizer under an old name is noticed."""
         counter = TokenCounter(encoding="utf8")
-        teach(counter, "m", lambda counted: counted, calls=1_500)
-        teach(counter, "m", lambda counted: 1.4 * counted, calls=1_500)
+        teach(counter, "m", lambda counted: counted, calls=1_000)
+        teach(counter, "m", lambda counted: 1.4 * counted, calls=1_000)
         message = [HumanMessage("some words to count, " * 30)]
         assert counter.count(message, model="m") > 1.3 * counter.count(message)
 

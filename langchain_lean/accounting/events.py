@@ -1,0 +1,158 @@
+"""What a recorder takes down: calls and steps under way, and how they ended.
+
+Light on purpose: importing the ledger must not load LangChain's messages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from langchain_core.messages import BaseMessage
+    from langchain_core.outputs import LLMResult
+
+    from langchain_lean.accounting.savings import Saving
+
+Kind = Literal["chat", "completion", "embedding"]
+StepKind = Literal["run", "retriever", "tool"]
+
+SAVING_EVENT = "langchain_lean.saving"
+BLOCKED_EVENT = "langchain_lean.blocked"
+
+_CLOSED_BY_CALLER = ("GeneratorExit", "CancelledError")
+
+
+@dataclass(slots=True, kw_only=True)
+class Trace:
+    """One outermost run and what its retrievers returned.
+
+    Attributes:
+        id: The id of the outermost run, as text.
+        whole: The outermost run itself was seen to start.
+        ended: It has ended.
+        documents: Texts of the retrieved documents, shared with every call.
+        retrieved: By digest of a message, how many characters of it are documents.
+    """
+
+    id: str
+    whole: bool = True
+    ended: bool = False
+    documents: list[str] = field(default_factory=list)
+    retrieved: dict[tuple[str, int], int] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """A call under way.
+
+    Attributes:
+        run_id: LangChain's id of the run, as text.
+        parent_id: The run it was called from.
+        trace: The outermost run it belongs to.
+        kind: `chat` or `completion`.
+        prompt: The messages; for a plain language model its prompt as a text.
+        tools: Schemas of the tools it was given.
+        metadata: What LangChain passes on.
+        tags: The run's tags.
+        model: The model that is asked.
+        user_id: Whom it is made for.
+        thread_id: The conversation.
+        start: Seconds since the epoch.
+        started: The same moment on the timer.
+        first_token: When the first token came, on the timer.
+        batch: The runs of one `generate` call share this list; a failure is put in.
+    """
+
+    run_id: str
+    parent_id: str | None
+    trace: Trace
+    kind: Kind
+    prompt: Sequence[BaseMessage] | str
+    tools: Sequence[Any]
+    metadata: Mapping[str, Any]
+    tags: Sequence[str]
+    model: str | None
+    user_id: str | None
+    thread_id: str | None
+    start: float
+    started: float
+    first_token: float | None = None
+    batch: list[bool] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a call ended.
+
+    Attributes:
+        call: The call.
+        seconds: How long it took.
+        result: What came back, whole or in part.
+        error: What broke it off.
+        blocked: Why it was refused before it was made.
+        abandoned: It never ended.
+    """
+
+    call: Call
+    seconds: float
+    result: LLMResult | None = None
+    error: BaseException | None = None
+    blocked: str | None = None
+    abandoned: bool = False
+
+    @property
+    def stopped_early(self) -> bool:
+        """The caller closed the stream."""
+        return type(self.error).__name__ in _CLOSED_BY_CALLER
+
+    @property
+    def reason(self) -> str | None:
+        """Why it did not end as it should, without anything a user wrote."""
+        if self.blocked is not None:
+            return self.blocked
+        return None if self.error is None else type(self.error).__name__
+
+
+@dataclass(slots=True)
+class Run:
+    """A chain, tool or retriever under way.
+
+    Attributes:
+        trace: The outermost run it belongs to.
+        kind: What kind of step it is; None for inner chains, which are not kept.
+        name: What it is called.
+        start: Seconds since the epoch.
+        started: The same moment on the timer.
+    """
+
+    trace: Trace
+    kind: StepKind | None
+    name: str
+    start: float
+    started: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A step that has ended.
+
+    Attributes:
+        run_id: LangChain's id of the run, as text.
+        run: What had begun.
+        seconds: How long it took.
+        failed: It ended with an error.
+        documents: The texts a retriever returned.
+    """
+
+    run_id: str
+    run: Run
+    seconds: float
+    failed: bool
+    documents: tuple[str, ...] = ()
+
+
+Event: TypeAlias = "Outcome | Finished | Saving"
+"""What a recorder hands on."""
