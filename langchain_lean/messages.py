@@ -4,15 +4,23 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import (
-    AIMessage,
-    BaseMessage,
-    HumanMessage,
-    SystemMessage,
-    ToolMessage,
-)
+from langchain_core.messages import BaseMessage, ToolCall, ToolMessage
 
 _EXAMPLE_NAMES = ("example_user", "example_assistant")
+_CHUNKS = {
+    "AIMessageChunk": "ai",
+    "HumanMessageChunk": "human",
+    "SystemMessageChunk": "system",
+    "ToolMessageChunk": "tool",
+}
+
+
+def role(message: BaseMessage) -> str:
+    """What a message is: `system`, `human`, `ai`, `tool`; chunks as what they become.
+
+    Asked instead of `isinstance`, which is slow on LangChain's message classes.
+    """
+    return _CHUNKS.get(message.type, message.type)
 
 
 def message_text(message: BaseMessage) -> str:
@@ -30,17 +38,22 @@ def message_text(message: BaseMessage) -> str:
         text = content
     else:
         text = "\n".join(_block_text(block) for block in content)
-    calls = message.tool_calls if isinstance(message, AIMessage) else ()
+    calls = tool_calls(message)
     if not calls:
         return text
     called = [{"name": call["name"], "args": call["args"]} for call in calls]
     return text + json.dumps(called, ensure_ascii=False, default=str)
 
 
+def tool_calls(message: BaseMessage) -> list[ToolCall]:
+    """The tool calls of an answer; none for any other message."""
+    return message.__dict__.get("tool_calls") or []
+
+
 def last_human_index(messages: Sequence[BaseMessage]) -> int:
     """Where the last human message stands; -1 if there is none."""
     for index in range(len(messages) - 1, -1, -1):
-        if isinstance(messages[index], HumanMessage):
+        if role(messages[index]) == "human":
             return index
     return -1
 
@@ -81,11 +94,8 @@ def is_example_pair(pair: Sequence[BaseMessage]) -> bool:
     if len(pair) != 2:
         return False
     human, answer = pair
-    return (
-        isinstance(human, HumanMessage)
-        and isinstance(answer, AIMessage)
-        and not answer.tool_calls
-    )
+    roles = (role(human), role(answer))
+    return roles == ("human", "ai") and not tool_calls(answer)
 
 
 def turns(messages: Sequence[BaseMessage]) -> list[list[BaseMessage]]:
@@ -102,7 +112,7 @@ def turns(messages: Sequence[BaseMessage]) -> list[list[BaseMessage]]:
     """
     found: list[list[BaseMessage]] = []
     for message in messages:
-        if not found or isinstance(message, HumanMessage):
+        if not found or role(message) == "human":
             found.append([])
         found[-1].append(message)
     return found
@@ -120,15 +130,14 @@ def unpaired_tool_messages(messages: Sequence[BaseMessage]) -> list[ToolMessage]
     called: set[str | None] = set()
     orphans = []
     for message in messages:
-        if isinstance(message, AIMessage):
-            called.update(call["id"] for call in message.tool_calls)
-        elif isinstance(message, ToolMessage) and message.tool_call_id not in called:
+        called.update(call["id"] for call in tool_calls(message))
+        if isinstance(message, ToolMessage) and message.tool_call_id not in called:
             orphans.append(message)
     return orphans
 
 
 def _is_static(message: BaseMessage) -> bool:
-    return isinstance(message, SystemMessage) or message.name in _EXAMPLE_NAMES
+    return role(message) == "system" or message.name in _EXAMPLE_NAMES
 
 
 def _block_text(block: str | Mapping[str, Any]) -> str:

@@ -61,9 +61,9 @@ _QUESTION = re.compile(r"\bQuestion:\s*(.+)")
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 _WORD = re.compile(
-    r"\b(?!(?:a|an|and|are|as|at|be|by|can|did|do|does|for|from|get|has|have|how|i|in|is|it"
-    r"|me|my|of|on|or|please|the|this|to|was|what|when|where|which|who|why|will|with)\b)"
-    r"\w+"
+    r"\b(?!(?:a|an|and|are|as|at|be|by|can|did|do|does|for|from|get|has|have|how|i|in|is"
+    r"|it|me|my|of|on|or|please|the|this|to|was|what|when|where|which|who|why|will|with)"
+    r"\b)\w+"
 )
 
 
@@ -435,7 +435,8 @@ def _asks_for(question: str, tool: _Json) -> bool:
 def _quote(question: str, context: str, count: int) -> str:
     parts = (part.strip() for part in _SENTENCE_END.split(context))
     sentences = [*dict.fromkeys(p for p in parts if p and p[-1] not in "?:")]
-    words = [_words(sentence) & _words(question) for sentence in sentences]
+    asked = _words(question)
+    words = [asked & _words(sentence) for sentence in sentences]
     spread = Counter(word for shared in words for word in shared)
     scores = [math.fsum(math.log1p(len(words) / spread[w]) for w in s) for s in words]
     best = sorted(range(len(words)), key=lambda i: -scores[i])[:count]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
 
-from langchain_core.messages import BaseMessage, SystemMessage
+from langchain_core.messages import BaseMessage
 
 from langchain_lean.accounting.usage import TokenUsage
 from langchain_lean.messages import last_human_index, static_prefix
@@ -59,17 +59,18 @@ class Anatomy:
 PARTS = tuple(part.name for part in fields(Anatomy))
 _values = attrgetter(*PARTS)
 
-_INPUT_PARTS = PARTS[:-1]
+Characters = dict[str, int]
+"""How many characters each part of a prompt has; parts without any may be missing."""
 
 
-def prompt_anatomy(
+def prompt_characters(
     messages: Sequence[BaseMessage],
     lengths: Sequence[int],
     *,
     tools: int = 0,
     retrieved: Mapping[int, int] | None = None,
-) -> Anatomy:
-    """Measure a prompt, in characters.
+) -> Characters:
+    """Measure a prompt.
 
     Args:
         messages: The prompt.
@@ -79,34 +80,33 @@ def prompt_anatomy(
             retrieved documents.
 
     Returns:
-        The parts, in characters; `output` is 0.
+        The characters of each part of the input.
     """
     prefix = static_prefix(messages)
     question = last_human_index(messages)
-    found = retrieved or {}
-    system = sum(
-        length
-        for message, length in zip(messages, lengths, strict=True)
-        if isinstance(message, SystemMessage)
-    )
-    examples = sum(lengths[:prefix]) - sum(
-        length
-        for message, length in zip(messages[:prefix], lengths, strict=False)
-        if isinstance(message, SystemMessage)
-    )
+    systems = [i for i, m in enumerate(messages) if m.type == "system"]
+    fixed = sum(lengths[:prefix])
+    system = sum(lengths[i] for i in systems)
+    examples = fixed - sum(lengths[i] for i in systems if i < prefix)
     asked = lengths[question] if question >= prefix else 0
-    history = sum(lengths) - system - examples - asked
-    parts = {"system": system, "examples": examples, "question": asked}
-    for index, characters in found.items():
-        if isinstance(messages[index], SystemMessage):
-            parts["system"] -= characters
+    parts = {
+        "system": system,
+        "examples": examples,
+        "question": asked,
+        "history": sum(lengths) - system - examples - asked,
+        "tools": tools,
+    }
+    for index, characters in (retrieved or {}).items():
+        part = "history"
+        if index in systems:
+            part = "system"
         elif index < prefix:
-            parts["examples"] -= characters
+            part = "examples"
         elif index == question:
-            parts["question"] -= characters
-        else:
-            history -= characters
-    return Anatomy(**parts, history=history, tools=tools, retrieved=sum(found.values()))
+            part = "question"
+        parts[part] -= characters
+        parts["retrieved"] = parts.get("retrieved", 0) + characters
+    return parts
 
 
 def retrieved_characters(text: str, documents: Sequence[str]) -> int:
@@ -123,22 +123,20 @@ def retrieved_characters(text: str, documents: Sequence[str]) -> int:
     return min(size, len(text))
 
 
-def in_tokens(characters: Anatomy, usage: TokenUsage) -> Anatomy:
+def in_tokens(characters: Characters, usage: TokenUsage) -> Anatomy:
     """Scale a prompt's characters to the tokens a provider counted.
 
     Args:
-        characters: The parts of the prompt, in characters.
+        characters: The characters of each part of the prompt.
         usage: What the call used.
 
     Returns:
         The parts in tokens: the input parts sum to `usage.input` exactly (what
         rounding leaves goes to the largest), `output` is `usage.output`.
     """
-    values = _values(characters)[:-1]
-    whole = sum(values)
-    if not whole:
-        return Anatomy(question=usage.input, output=usage.output)
-    tokens = [value * usage.input // whole for value in values]
-    tokens[max(range(len(values)), key=values.__getitem__)] += usage.input - sum(tokens)
-    parts = dict(zip(_INPUT_PARTS, tokens, strict=True))
+    given = {name: size for name, size in characters.items() if size} or {"question": 1}
+    whole = sum(given.values())
+    parts = {name: size * usage.input // whole for name, size in given.items()}
+    largest = max(given, key=given.__getitem__)
+    parts[largest] += usage.input - sum(parts.values())
     return Anatomy(**parts, output=usage.output)

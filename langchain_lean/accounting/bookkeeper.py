@@ -190,7 +190,8 @@ class Bookkeeper:
         reading = self._read(outcome)
         if reading.problem:
             self._warn(f"The provider's usage was refused: {reading.problem}")
-        entry = to_entry(outcome, reading, self._fingerprints)
+        prices = self.prices if price_table.loaded() else None
+        entry = to_entry(outcome, reading, self._fingerprints, prices)
         if reading.avoided is not None and entry.model is not None:
             savings.append(
                 Saving(

@@ -6,24 +6,26 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 
 from langchain_lean.accounting.anatomy import (
     Anatomy,
+    Characters,
     in_tokens,
-    prompt_anatomy,
+    prompt_characters,
     retrieved_characters,
 )
 from langchain_lean.accounting.attribution import attributed, running_metadata
-from langchain_lean.accounting.entry import LedgerEntry, MessageMark
+from langchain_lean.accounting.entry import LedgerEntry, MessageMark, price
 from langchain_lean.accounting.events import Call, Kind, Outcome
 from langchain_lean.accounting.fingerprints import Fingerprints
 from langchain_lean.accounting.model_ids import undoubled
+from langchain_lean.accounting.prices import PriceBook
 from langchain_lean.accounting.tokens import TokenCounter
 from langchain_lean.accounting.usage import TokenUsage, UsageError
 from langchain_lean.errors import ConfigurationError
-from langchain_lean.messages import last_human_index, message_text
+from langchain_lean.messages import last_human_index, message_text, role
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,10 @@ def read_usage(outcome: Outcome, counter: TokenCounter) -> Reading:
 
 
 def to_entry(
-    outcome: Outcome, reading: Reading, fingerprints: Fingerprints
+    outcome: Outcome,
+    reading: Reading,
+    fingerprints: Fingerprints,
+    prices: PriceBook | None = None,
 ) -> LedgerEntry:
     """Write down a call.
 
@@ -83,35 +88,43 @@ def to_entry(
         outcome: How it ended.
         reading: What it used.
         fingerprints: Marks the messages.
+        prices: Fix the cost at these; leave it open if not given.
 
     Returns:
-        The entry, not yet priced.
+        The entry.
     """
     call = outcome.call
     metadata = call.metadata
-    marks, anatomy = _prompt(call, fingerprints)
+    marks, characters = _prompt(call, fingerprints)
     text = answer_text(outcome.result)
-    used = reading.avoided if reading.cache_hit else reading.usage
+    usage = reading.usage
     first = call.first_token
+    model = _model(outcome.result) or call.model
+    provider = _provider(metadata, outcome.result)
+    start = datetime.fromtimestamp(call.start, UTC)
+    names = (model, call.model)
+    cost = price(prices, usage, names, provider, start) if prices else None
     return LedgerEntry(
         run_id=call.run_id,
         parent_id=call.parent_id,
         trace_id=call.trace.id,
         kind=call.kind,
-        model=_model(outcome.result) or call.model,
+        model=model,
         requested=call.model,
-        provider=_provider(metadata, outcome.result),
+        provider=provider,
         node=node_path(metadata),
         agent=metadata.get("lc_agent_name"),
         source=metadata.get("lc_source"),
         user_id=call.user_id,
         thread_id=call.thread_id,
         tags=tuple(call.tags),
-        start=datetime.fromtimestamp(call.start, UTC),
+        start=start,
         seconds=max(outcome.seconds, 0.0),
         first_token_seconds=None if first is None else max(first - call.started, 0.0),
-        usage=reading.usage,
-        anatomy=Anatomy() if used is not reading.usage else in_tokens(anatomy, used),
+        usage=usage,
+        cost=cost,
+        unpriced=prices is not None and cost is None,
+        anatomy=in_tokens(characters, usage) if usage.total else Anatomy(),
         messages=tuple(marks),
         answer=fingerprints.text("ai", text) if text else None,
         cache_hit=reading.cache_hit,
@@ -171,7 +184,7 @@ def by_hand(
         start=start,
         seconds=seconds,
         usage=usage,
-        anatomy=Anatomy() if kind == "embedding" else in_tokens(Anatomy(), usage),
+        anatomy=Anatomy() if kind == "embedding" else in_tokens({}, usage),
         estimated=estimated,
     )
 
@@ -200,18 +213,18 @@ def answer_text(result: LLMResult | None) -> str:
 
 def _prompt(
     call: Call, fingerprints: Fingerprints
-) -> tuple[list[MessageMark], Anatomy]:
-    """Mark and measure a prompt, in characters."""
+) -> tuple[list[MessageMark], Characters]:
+    """Mark and measure a prompt."""
     if isinstance(call.prompt, str):
         mark = fingerprints.text("human", call.prompt)
-        return [mark], Anatomy(question=mark.length)
+        return [mark], {"question": mark.length}
     marks = fingerprints.messages(call.prompt)
     lengths = [mark.length for mark in marks]
     found = _retrieved(call, call.prompt, marks) if call.trace.documents else None
     tools = [fingerprints.tools(call.tools)] if call.tools else []
     size = tools[0].length if tools else 0
-    anatomy = prompt_anatomy(call.prompt, lengths, tools=size, retrieved=found)
-    return marks + tools, anatomy
+    measured = prompt_characters(call.prompt, lengths, tools=size, retrieved=found)
+    return marks + tools, measured
 
 
 def _retrieved(
@@ -223,7 +236,7 @@ def _retrieved(
     alone = trace.id == call.run_id  # its documents may be another question's
     asked = last_human_index(prompt)
     for index, (message, mark) in enumerate(zip(prompt, marks, strict=True)):
-        if alone and index != asked and not isinstance(message, SystemMessage):
+        if alone and index != asked and role(message) != "system":
             continue
         key = (mark.digest, len(trace.documents))
         if key not in trace.retrieved:

@@ -63,11 +63,16 @@ class Rates:
 
     def cost(self, usage: TokenUsage) -> Cost:
         """Price a usage with these rates."""
-        counts = usage.counts()
-        inputs = {name: self.input.get(name, ZERO) * n for name, n in counts.items()}
-        spent = sum(inputs.values(), ZERO)
-        outputs = sum((self.output.get(k, ZERO) * n for k, n in counts.items()), ZERO)
-        others = sum((self.other.get(k, ZERO) * n for k, n in counts.items()), ZERO)
-        saved = -sum((inputs[name] for name in _CACHED & counts.keys()), ZERO)
-        total = spent + outputs + others + self.request
-        return Cost(total, spent, outputs, saved)
+        spent = outputs = saved = ZERO
+        others = self.request
+        for name, count in usage.counts().items():
+            if name in self.input:
+                amount = self.input[name] * count
+                spent += amount
+                if name in _CACHED:
+                    saved -= amount
+            elif name in self.output:
+                outputs += self.output[name] * count
+            elif name in self.other:
+                others += self.other[name] * count
+        return Cost(spent + outputs + others, spent, outputs, saved)

@@ -1,6 +1,7 @@
 """What a ledger keeps of a call: plain values, nothing that acts."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -113,20 +114,35 @@ class LedgerEntry:
         """Fix its cost, once, at the price of its own date."""
         if self.cost is not None or self.unpriced:
             return self
-        if not self.usage.counts():
-            return replace(self, cost=Cost())
-        for model in (self.model, self.requested):
-            try:
-                cost = prices.cost(self.usage, model or "", self.provider, self.start)
-            except UnpricedModelError:
-                continue
-            return replace(self, cost=cost)
-        return replace(self, unpriced=True)
+        models = (self.model, self.requested)
+        cost = price(prices, self.usage, models, self.provider, self.start)
+        return replace(self, cost=cost, unpriced=cost is None)
 
     @property
     def day(self) -> str:
         """The day it began, in UTC, as `2026-11-22`."""
         return self.start.date().isoformat()
+
+
+def price(
+    prices: PriceBook,
+    usage: TokenUsage,
+    models: Iterable[str | None],
+    provider: str | None,
+    at: datetime,
+) -> Cost | None:
+    """What a call cost, by the first of its model's names that has a price.
+
+    Returns:
+        The cost, nothing where nothing was used; None if no name has a price.
+    """
+    if not usage.total and not usage.counts():
+        return Cost()
+    for model in models:
+        if model:
+            with suppress(UnpricedModelError):
+                return prices.cost(usage, model, provider, at)
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

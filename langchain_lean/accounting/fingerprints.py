@@ -8,7 +8,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 
 from langchain_lean.accounting.entry import MessageMark
-from langchain_lean.messages import message_text
+from langchain_lean.messages import message_text, tool_calls
 
 _REMEMBERED = 16_384
 
@@ -39,7 +39,7 @@ class Fingerprints:
         for message in messages:
             content = message.content
             mark = None
-            if type(content) is str and not getattr(message, "tool_calls", None):
+            if type(content) is str and not tool_calls(message):
                 mark = seen.get((message.type, hash(content), len(content)))
             marks.append(mark or self.text(message.type, message_text(message)))
         return marks

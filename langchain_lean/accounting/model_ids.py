@@ -7,18 +7,19 @@ _REGIONS = "us-gov|us|eu|apac|au|jp|in|ca|sa|me|af"
 _REGION = re.compile(rf"^(?:{_REGIONS})\.")
 _BEDROCK = re.compile(
     rf"^(?:arn:aws[a-z-]*:(?:bedrock|sagemaker):|(?:global|{_REGIONS})\.[a-z0-9]+\.|"
-    r"(?:ai21|amazon|anthropic|cohere|deepseek|meta|mistral|nvidia|qwen|writer)\.)"
+    r"(?:ai21|amazon|anthropic|cohere|deepseek|google|meta|mistral|moonshotai|nvidia|"
+    r"openai|qwen|writer|zai)\.)"
 )
 _NAMED_ARN = re.compile(r"^arn:aws[^/]*:(?:inference-profile|foundation-model)/(.+)$")
 _PROVIDERS = {
+    "anthropic-bedrock": "aws",
     "anthropic-mantle": "aws",  # the Mantle endpoints are Bedrock's
     "openai-mantle": "aws",
-    "anthropic_bedrock": "aws",
-    "azure_openai": "azure",
-    "azure_ai": "azure",
+    "azure-openai": "azure",
+    "azure-ai": "azure",
     "mistralai": "mistral",
     "xai": "x-ai",
-    "google_anthropic_vertex": "google",
+    "google-anthropic-vertex": "google",
 }
 
 
@@ -71,5 +72,5 @@ def price_provider(provider: str | None, model: str) -> str | None:
     """
     if provider is not None:
         name = provider.strip().lower()
-        return _PROVIDERS.get(name, name)
+        return _PROVIDERS.get(name.replace("_", "-"), name)
     return "aws" if _BEDROCK.match(model.strip().lower()) else None

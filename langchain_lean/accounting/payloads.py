@@ -82,13 +82,8 @@ def _anthropic(usage: Mapping[str, Any]) -> Counts:
 def _converse(usage: Mapping[str, Any]) -> Counts:
     """Bedrock Converse: `inputTokens` leaves out the cached parts, as Anthropic's."""
     read = usage.get("cacheReadInputTokens")
-    details = usage.get("cacheDetails")
-    hours = [
-        detail.get("inputTokens")
-        for detail in (details if isinstance(details, list) else ())
-        if isinstance(detail, Mapping) and detail.get("ttl") == "1h"
-    ]
-    hour = _sum(*hours)
+    details = _rows(usage, "cacheDetails")
+    hour = _sum(*(row.get("inputTokens") for row in details if row.get("ttl") == "1h"))
     writes = usage.get("cacheWriteInputTokens")
     minutes = writes
     if type(writes) is int and type(hour) is int:
@@ -117,8 +112,7 @@ def _gemini(usage: Mapping[str, Any]) -> Counts:
         ("cacheTokensDetails", "cache_read"),
         ("candidatesTokensDetails", "output"),
     ):
-        rows = usage.get(key)
-        for row in rows if isinstance(rows, list) else ():
+        for row in _rows(usage, key):
             medium = _GEMINI_MEDIA.get(str(row.get("modality")))
             if medium and (medium, suffix) != ("video", "output"):
                 name = f"{medium}_{suffix}"
@@ -140,6 +134,12 @@ _DIALECTS: tuple[tuple[str, Callable[[Mapping[str, Any]], Counts]], ...] = (
 def _details(usage: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = usage.get(key)
     return value if isinstance(value, Mapping) else {}
+
+
+def _rows(usage: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    rows = usage.get(key)
+    found = rows if isinstance(rows, list) else ()
+    return [row for row in found if isinstance(row, Mapping)]
 
 
 def _sum(*values: Any) -> Any:

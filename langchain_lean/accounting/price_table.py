@@ -76,20 +76,22 @@ class PriceTable:
             context: What else changes the price, such as the service tier.
 
         Returns:
-            One `Rates` for each size of input, the largest first; None if unpriced.
+            One `Rates` for each size of input, the largest first; None if the model
+            is unknown, or listed without a price for tokens and not as a free one.
         """
         found = self._find(model, provider)
         if found is None:
             return None
         provider_info, model_info = found
-        key = (provider_info.id, model_info.id, _period(model_info, at), context)
+        key = (provider_info.id, id(model_info), _period(model_info, at), context)
         rates = self._rates.get(key)
         if rates is None:
             if len(self._rates) >= _CACHED:
                 self._rates.clear()
             rates = _compiled(provider_info, model_info, at, dict(context))
             self._rates[key] = rates
-        return rates
+        priced = any(rate.input or rate.output for rate in rates)
+        return rates if priced or model_info.id.endswith(":free") else None
 
     def _look_up(
         self, model: str, provider: str | None

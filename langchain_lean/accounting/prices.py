@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from langchain_lean.accounting.cost import Cost, Rates
-from langchain_lean.accounting.model_ids import model_names
+from langchain_lean.accounting.model_ids import model_names, price_provider
 from langchain_lean.accounting.price_table import price_table
 from langchain_lean.accounting.usage import TokenUsage
 from langchain_lean.errors import ConfigurationError, UnpricedModelError
@@ -116,8 +116,8 @@ class PriceBook:
             ConfigurationError: If an amount is not a number from 0 up.
         """
         price = OwnPrice(
-            model=model.strip().lower(),
-            provider=provider,
+            model=model_names(model)[0],
+            provider=provider and price_provider(provider, model),
             input=_dollars("input", input),
             output=_dollars("output", output),
             cache_read=_optional("cache_read", cache_read),
@@ -165,7 +165,8 @@ class PriceBook:
     def _own(self, model: str, provider: str | None) -> tuple[Rates, ...] | None:
         if not self._rates:
             return None
-        keys = ((name, p) for name in model_names(model) for p in (provider, None))
+        owner = provider and price_provider(provider, model)
+        keys = ((name, p) for name in model_names(model) for p in (owner, None))
         return next((self._rates[key] for key in keys if key in self._rates), None)
 
 

@@ -40,7 +40,6 @@ ANATOMY_COLUMNS = tuple(f"anatomy_{name}" for name in PARTS)
 ENTRY_COLUMNS = (
     *PLAIN,
     "start",
-    "day",
     "tags",
     "messages",
     "answer",
@@ -105,10 +104,9 @@ def entry_row(entry: LedgerEntry) -> Row:
     return (
         *_plain(entry),
         entry.start.timestamp(),
-        entry.day,
         json.dumps(entry.tags) if entry.tags else None,
-        json.dumps(entry.messages) if entry.messages else None,
-        json.dumps(entry.answer) if entry.answer else None,
+        _marks_text(entry.messages),
+        _marks_text((entry.answer,)) if entry.answer else None,
         usage.service_tier,
         usage.region,
         *_counts(usage),
@@ -133,14 +131,14 @@ def row_entry(row: Mapping[str, Any]) -> LedgerEntry:
     cost = None
     if row["cost_total"] is not None:
         cost = Cost(*(to_dollars(row[column]) for column in COST_COLUMNS))
-    answer = json.loads(row["answer"]) if row["answer"] else None
+    answer = _marks(row["answer"])
     flags: dict[str, Any] = {name: bool(row[name]) for name in FLAGS}
     return LedgerEntry(
         **{name: row[name] for name in PLAIN},
         start=datetime.fromtimestamp(row["start"], UTC),
         tags=tuple(json.loads(row["tags"] or "[]")),
         messages=_marks(row["messages"]),
-        answer=MessageMark(*answer) if answer else None,
+        answer=answer[0] if answer else None,
         usage=TokenUsage(
             **{name: row[name] for name in COUNTS},
             service_tier=row["service_tier"],
@@ -162,7 +160,7 @@ def step_row(step: Step) -> Row:
         step.start.timestamp(),
         step.seconds,
         step.failed,
-        json.dumps(step.documents) if step.documents else None,
+        _marks_text(step.documents),
     )
 
 
@@ -227,8 +225,14 @@ def _value(saving: Saving) -> int | None:
     return None if saving.value is None else to_picodollars(saving.value)
 
 
+def _marks_text(marks: tuple[MessageMark, ...]) -> str:
+    """Marks as `role:length:digest`, with a space between two."""
+    return " ".join([f"{role}:{length}:{digest}" for role, length, digest in marks])
+
+
 def _marks(text: str | None) -> tuple[MessageMark, ...]:
-    return tuple(MessageMark(*mark) for mark in json.loads(text or "[]"))
+    parts = [mark.rsplit(":", 2) for mark in (text or "").split()]
+    return tuple(MessageMark(role, int(n), digest) for role, n, digest in parts)
 
 
 def _usage_text(usage: TokenUsage) -> str:

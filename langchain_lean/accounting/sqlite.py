@@ -40,7 +40,8 @@ _CHUNK = 2_000
 _WAIT = 10.0  # seconds another process may hold the file
 
 _SCHEMA = f"""
-CREATE TABLE entries ({", ".join(ENTRY_COLUMNS)}, PRIMARY KEY (run_id));
+CREATE TABLE entries ({", ".join(ENTRY_COLUMNS)},
+    day GENERATED ALWAYS AS (date(start, 'unixepoch')), PRIMARY KEY (run_id));
 CREATE INDEX entries_to_price ON entries (run_id)
     WHERE cost_total IS NULL AND NOT unpriced;
 CREATE TABLE steps ({", ".join(STEP_COLUMNS)}, PRIMARY KEY (run_id));

@@ -21,7 +21,7 @@ _TRIANGLE = np.triu_indices(FEATURES)
 # How firmly weights are held at their prior: with a relative error of 10 %, they stray
 # by about 0.45 (tokens), 1.4 (digits, symbols, newlines, spaces) and 30 (a call).
 _STIFFNESS = np.diag([0.05, 0.005, 0.005, 0.005, 0.005, 0.00001])
-# Chosen by hand on recorded calls; tests/benchmarks/token_estimates.py shows the effect.
+# Chosen by hand; tests/benchmarks/token_estimates.py shows what they do.
 _HUBER = 2.0
 _LOUDEST = 2.5
 _DEVIATIONS = 3.5

@@ -1,5 +1,6 @@
 """One normal form for every provider's token counts."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from operator import add, attrgetter
@@ -8,6 +9,7 @@ from typing import Any, Self
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 
+from langchain_lean.accounting.model_ids import undoubled
 from langchain_lean.accounting.payloads import normal_counts
 
 LARGEST_COUNT = 10**9
@@ -16,6 +18,13 @@ LARGEST_COUNT = 10**9
 _LARGEST_SUM = 10**18  # what still fits 64 bits when sums are stored
 
 _TIERS = ("priority", "flex")
+
+_SEARCHES = {
+    "web_search_call": "web_searches",
+    "web_search": "web_searches",
+    "file_search_call": "file_searches",
+    "file_search": "file_searches",
+}
 
 
 class UsageError(ValueError):
@@ -142,9 +151,9 @@ class TokenUsage:
             if found is None:
                 return None
             counts = found
-        searches = _searches(message)
-        for name, count in searches.items():
-            counts.setdefault(name, count)
+        for name, count in _searches(message).items():
+            if counts.get(name) is None:
+                counts[name] = count
         return _believed(
             counts, _tier(reported, response), _text(response.get("region"))
         )
@@ -215,8 +224,8 @@ def _believed(
     """What one call used, if it can be true."""
     given = {name: value for name, value in counts.items() if value}
     usage = TokenUsage(**given, service_tier=tier, region=region)
-    if max(usage.input, usage.output) > LARGEST_COUNT:
-        msg = f"A call with more than {LARGEST_COUNT} tokens is not a provider's."
+    if max(_values(usage)) > LARGEST_COUNT:
+        msg = f"A call with a count above {LARGEST_COUNT} is not a provider's."
         raise UsageError(msg)
     return usage
 
@@ -251,13 +260,17 @@ def _from_usage_metadata(
     """LangChain's form: totals, with provider-named parts below them."""
     inputs = _mapping(reported.get("input_token_details"))
     outputs = _mapping(reported.get("output_token_details"))
+    counts = {
+        "input": reported["input_tokens"],
+        "output": reported.get("output_tokens"),
+    }
+    if not (inputs or outputs or "usage" in response):
+        return counts
     prefix = next((f"{tier}_" for tier in _TIERS if tier in inputs), "")
     writes_5m = inputs.get("ephemeral_5m_input_tokens") or 0
     writes_1h = inputs.get("ephemeral_1h_input_tokens") or 0
     writes = _part(inputs, prefix, "cache_creation")
-    counts = {
-        "input": reported["input_tokens"],
-        "output": reported.get("output_tokens"),
+    counts |= {
         "cache_read": _part(inputs, prefix, "cache_read"),
         "cache_write_5m": writes_5m or (0 if writes_1h else writes),
         "cache_write_1h": writes_1h,
@@ -267,11 +280,11 @@ def _from_usage_metadata(
         counts[f"{medium}_input"] = inputs.get(medium)
         if medium != "video":
             counts[f"{medium}_output"] = outputs.get(medium)
-    _mend_overlap(counts)
+    if counts["audio_input"]:
+        _mend_overlap(counts)
     raw = _mapping(response.get("usage"))
-    searches = _mapping(raw.get("server_tool_use")).get("web_search_requests")
-    if searches:
-        counts["web_searches"] = searches
+    served = _mapping(raw.get("server_tool_use"))
+    counts["web_searches"] = served.get("web_search_requests")
     return counts
 
 
@@ -289,16 +302,23 @@ def _mend_overlap(counts: dict[str, Any]) -> None:
             counts["audio_cache_read"] = excess
 
 
-def _searches(message: AIMessage) -> dict[str, int]:
-    """OpenAI reports the searches it bills as content blocks, not as usage."""
-    if not isinstance(message.content, list):
-        return {}
-    kinds = [block.get("type") for block in message.content if isinstance(block, dict)]
-    found = {
-        "web_searches": kinds.count("web_search_call"),
-        "file_searches": kinds.count("file_search_call"),
-    }
-    return {name: count for name, count in found.items() if count}
+def _searches(message: AIMessage) -> Counter[str]:
+    """The searches that stand in the content, for providers that do not count them.
+
+    OpenAI never does, Anthropic does not in what LangChain keeps of a stream.
+    """
+    blocks = message.content if isinstance(message.content, list) else ()
+    found = (_searched(block) for block in blocks if isinstance(block, dict))
+    return Counter(name for name in found if name)
+
+
+def _searched(block: Mapping[str, Any]) -> str | None:
+    """What a content block is billed as: a search, not the opening of what it found."""
+    kind = block.get("type")
+    if kind in ("server_tool_use", "server_tool_call"):
+        kind = block.get("name")
+    action = _mapping(block.get("action") or block.get("args")).get("type", "search")
+    return _SEARCHES.get(str(kind)) if action == "search" else None
 
 
 def _tier(reported: Any, response: Mapping[str, Any]) -> str | None:
@@ -315,7 +335,7 @@ def _tier(reported: Any, response: Mapping[str, Any]) -> str | None:
     for value in said:
         text = _text(value.get("type") if isinstance(value, Mapping) else value)
         if text is not None:
-            return text
+            return undoubled(text)
     return None
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from langchain_core.utils.uuid import uuid7
 
 from langchain_core.callbacks import BaseCallbackHandler, UsageMetadataCallbackHandler
 from langchain_core.language_models import BaseChatModel
@@ -165,7 +165,7 @@ def feed(ledger: TokenLedger, count: int) -> float:
     }
     started = time.perf_counter()
     for _ in range(count):
-        run_id = uuid4()
+        run_id = uuid7()
         ledger.on_chat_model_start({}, prompt, run_id=run_id, metadata=metadata)
         ledger.on_llm_end(result, run_id=run_id)
     return time.perf_counter() - started

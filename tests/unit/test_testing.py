@@ -35,6 +35,7 @@ CALL = AIMessage(
         {"name": "now", "args": {}, "id": "b"},
     ],
 )
+BLOCKS = AIMessage([{"type": "text", "text": "One block."}])
 OSLO = {"name": "Oslo", "people": 7, "mood": "calm", "coastal": True, "area": 1.5}
 
 
@@ -142,6 +143,10 @@ class TestScript:
         assert metadata.items() <= answer.response_metadata.items()
         assert answer.response_metadata["model_provider"] == "stand-in"
 
+    async def test_a_scripted_message_keeps_its_id(self) -> None:
+        ways = await four_ways(lambda: scripted(AIMessage("x y", id="mine")), "hey")
+        assert [answer.id for answer in ways] == ["mine"] * 4
+
     def test_changing_an_answer_leaves_the_script_as_it_was(self) -> None:
         before = copy.deepcopy(CALL)
         model = scripted(CALL, loop=True)
@@ -152,7 +157,7 @@ class TestScript:
 
 class TestLikeAProvider:
     @pytest.mark.parametrize(
-        "response", ["two words", "", CALL, " \n a ", "naïve 你好"]
+        "response", ["two words", "", CALL, BLOCKS, " \n a ", "naïve 你好"]
     )
     async def test_all_four_ways_to_ask_give_the_same_answer(
         self, response: Any

@@ -1,0 +1,320 @@
+"""What a ledger has to say: its figures in one place, and as tables."""
+
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import StringIO
+from operator import attrgetter
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions
+from rich.table import Table
+from rich.text import Text
+
+from langchain_lean.accounting import report_words as words
+from langchain_lean.accounting.anatomy import Anatomy
+from langchain_lean.accounting.entry import Totals
+from langchain_lean.accounting.latency import RunTiming, percentile
+from langchain_lean.accounting.savings import Savings
+from langchain_lean.accounting.store import FOLDED
+from langchain_lean.accounting.usage import TokenUsage
+
+if TYPE_CHECKING:
+    from langchain_lean.accounting.ledger import TokenLedger
+
+Groups = Mapping[tuple[str | None, ...], Totals]
+
+_SHOWN = 10
+_NARROWEST = 80
+_TIMES: tuple[tuple[str, Callable[[RunTiming], float | None]], ...] = (
+    ("whole run", attrgetter("total")),
+    ("first token", attrgetter("first_token")),
+    ("generation", attrgetter("generation")),
+    ("retrieval", attrgetter("retrieval")),
+    ("tools", attrgetter("tools")),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """The sums of one model, node or user, or of all those not shown by themselves.
+
+    Attributes:
+        name: What it is called, in printable characters.
+        totals: Its sums.
+    """
+
+    name: str
+    totals: Totals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """How long one part of the newest runs took, in seconds.
+
+    Attributes:
+        part: `whole run`, `first token`, `generation`, `retrieval` or `tools`.
+        p50: Half of the runs took no longer.
+        p95: 95 % of the runs took no longer.
+        runs: In how many runs that part was seen.
+    """
+
+    part: str
+    p50: float
+    p95: float
+    runs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What an application spent, saved and waited for.
+
+    `print` shows it as tables, `rich.print` in color, a notebook as HTML with plots.
+
+    Attributes:
+        title: What stands at its head.
+        total: The sums over all calls.
+        models: By model, the dearest first.
+        nodes: By graph node, the ten dearest and the rest; empty if there are none.
+        users: By user, the same way.
+        user_count: How many users there are.
+        cheapest: Share of the application's chat calls that were answered by the
+            model that cost least per token, from 0 to 1; None unless two or more are
+            priced and differ.
+        savings: What every lever saved, and cost.
+        unpriced_own: How many of the levers' own calls are not in their cost.
+        latency: The parts of the newest runs that were timed.
+    """
+
+    title: str = "langchain_lean"
+    total: Totals = field(default_factory=Totals)
+    models: tuple[Line, ...] = ()
+    nodes: tuple[Line, ...] = ()
+    users: tuple[Line, ...] = ()
+    user_count: int = 0
+    cheapest: float | None = None
+    savings: Savings = field(default_factory=Savings)
+    unpriced_own: int = 0
+    latency: tuple[Latency, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was recorded."""
+        return not self.total.calls and not self.savings.levers
+
+    def __str__(self) -> str:
+        width = max(_NARROWEST, shutil.get_terminal_size().columns)
+        console = Console(
+            file=StringIO(),
+            width=width,
+            color_system=None,
+            force_terminal=False,
+            force_jupyter=False,
+            legacy_windows=False,
+        )
+        with console.capture() as printed:
+            console.print(self)
+        return "\n".join(line.rstrip() for line in printed.get().splitlines())
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[Text | Table]:
+        """Show it as tables, in color where the console has any."""
+        yield from _render(self, options.max_width)
+
+    def _repr_html_(self) -> str:
+        from langchain_lean.accounting.report_html import fragment
+
+        return fragment(self)
+
+    def to_html(self) -> str:
+        """A page that needs nothing else: no scripts, nothing from elsewhere."""
+        from langchain_lean.accounting.report_html import page
+
+        return page(self)
+
+    def write_html(self, path: str | PathLike[str]) -> None:
+        """Write the page of `to_html` into a file.
+
+        Args:
+            path: The file, replaced if it exists.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
+        Path(path).write_text(self.to_html(), encoding="utf-8")
+
+
+def make_report(ledger: "TokenLedger", *, title: str = "langchain_lean") -> Report:
+    """Read a ledger, by its sums only, however many calls it holds.
+
+    Args:
+        ledger: The ledger.
+        title: What stands at the head of the report.
+
+    Returns:
+        The report as of now.
+    """
+    groups = ledger.totals(by=("model", "kind", "source"))
+    users = ledger.totals(by="user_id")
+    own = (t.unpriced for (_, _, source), t in groups.items() if source not in _NOT_OWN)
+    models = defaultdict(list)
+    for (model, _, _), totals in groups.items():
+        models[model].append(totals)
+    return Report(
+        title=words.printable(title),
+        total=_together(groups.values()),
+        models=_lines({m: _together(ts) for m, ts in models.items()}, "(unknown)"),
+        nodes=_dearest(ledger.totals(by="node"), "(no node)"),
+        users=_dearest(users, "(nobody)"),
+        user_count=len(users.keys() - {None}),
+        cheapest=_cheapest(groups),
+        savings=ledger.savings(),
+        unpriced_own=sum(own),
+        latency=tuple(_latency(ledger.timings())),
+    )
+
+
+_NOT_OWN = (None, FOLDED)
+
+
+def _together(parts: Iterable[Totals]) -> Totals:
+    """The sums over several groups of calls."""
+    parts = list(parts)
+    flags: Counter[str] = Counter()
+    for part in parts:
+        flags.update(part.flags)
+    return Totals(
+        calls=sum(part.calls for part in parts),
+        usage=sum((part.usage for part in parts), TokenUsage()),
+        cost=sum((part.cost for part in parts), Totals().cost),
+        seconds=sum(part.seconds for part in parts),
+        cache_saved=sum((part.cache_saved for part in parts), Totals().cache_saved),
+        anatomy=sum((part.anatomy for part in parts), Anatomy()),
+        flags=dict(flags),
+    )
+
+
+def _lines(groups: Mapping[str | None, Totals], nameless: str) -> tuple[Line, ...]:
+    """The dearest first; what has no price goes by its tokens, last."""
+    lines = (
+        Line(name=words.printable(name or nameless), totals=totals)
+        for name, totals in groups.items()
+    )
+    return tuple(
+        sorted(lines, key=lambda x: (-x.totals.cost, -x.totals.usage.total, x.name))
+    )
+
+
+def _dearest(groups: Mapping[str | None, Totals], nameless: str) -> tuple[Line, ...]:
+    if not groups.keys() - {None}:
+        return ()
+    lines = _lines(groups, nameless)
+    if len(lines) <= _SHOWN + 1:
+        return lines
+    rest = lines[_SHOWN:]
+    others = _together(line.totals for line in rest)
+    return (*lines[:_SHOWN], Line(name=f"({len(rest):,} more)", totals=others))
+
+
+def _cheapest(groups: Groups) -> float | None:
+    if any(kind == FOLDED for _, kind, _ in groups):
+        return None  # what kind the older calls were is not known any more
+    chats = {
+        model: totals
+        for (model, kind, source), totals in groups.items()
+        if kind == "chat" and source is None
+    }
+    answered = {model: _answered(totals) for model, totals in chats.items()}
+    rates = {
+        model: totals.cost / totals.usage.total
+        for model, totals in chats.items()
+        if answered[model] and totals.usage.total and not totals.unpriced
+    }
+    if len(set(rates.values())) < 2:
+        return None
+    least = min(rates.values())
+    cheap = sum(answered[model] for model, rate in rates.items() if rate == least)
+    return cheap / sum(answered.values())
+
+
+def _answered(totals: Totals) -> int:
+    unanswered = ("failed", "blocked", "abandoned", "cache_hit")
+    return totals.calls - sum(totals.flags.get(flag, 0) for flag in unanswered)
+
+
+def _latency(timings: Sequence[RunTiming]) -> Iterator[Latency]:
+    for part, read in _TIMES:
+        seen = [seconds for timing in timings if (seconds := read(timing))]
+        p50, p95 = percentile(seen, 0.5), percentile(seen, 0.95)
+        if p50 is not None and p95 is not None:
+            yield Latency(part=part, p50=p50, p95=p95, runs=len(seen))
+
+
+def _render(report: Report, width: int) -> Iterator[Text | Table]:
+    if report.empty:
+        yield Text(f"{report.title} · {words.NOTHING_YET}")
+        return
+    yield from _flow(words.headline(report), width, style="bold")
+    named = (("model", report.models), ("node", report.nodes), ("user", report.users))
+    room = max(cell_len(line.name) for _, lines in named for line in lines)
+    tables = [_table(title, lines, room) for title, lines in named if lines]
+    yield from tables[:1]
+    yield from _flow(words.spending(report), width)
+    for parts in (words.levers(report), words.baselines(report)):
+        yield from _flow(parts, width, indent="  ", style="dim")
+    yield from _flow(words.provider_cache(report), width)
+    yield from _flow(words.anatomy(report), width, sep="  ")
+    yield from _flow(words.remarks(report), width, style="yellow")
+    for table in (*tables[1:], *_latency_tables(report.latency, room)):
+        yield Text()
+        yield table
+
+
+def _flow(
+    parts: Sequence[str],
+    width: int,
+    *,
+    sep: str = " · ",
+    indent: str = "",
+    style: str = "",
+) -> Iterator[Text]:
+    """Parts in a row, broken between them where the width ends."""
+    rows: list[str] = []
+    for part in parts:
+        longer = f"{rows[-1]}{sep}{part}" if rows else ""
+        if rows and cell_len(longer) <= width:
+            rows[-1] = longer
+        else:
+            rows.append(indent + part)
+    yield from (Text(row, style=style) for row in rows)
+
+
+def _table(title: str, lines: Sequence[Line], room: int) -> Table:
+    table = _columns((title, *words.COLUMNS), room)
+    if any(words.beside(line.totals) for line in lines):
+        table.add_column(style="yellow", no_wrap=True)
+    for line in lines:
+        texts = (line.name, *words.cells(line.totals), words.beside(line.totals))
+        table.add_row(*map(Text, texts[: len(table.columns)]))
+    return table
+
+
+def _latency_tables(latency: Sequence[Latency], room: int) -> Iterator[Table]:
+    if latency:
+        table = _columns(("latency", *words.TIME_COLUMNS), room)
+        for row in latency:
+            table.add_row(*map(Text, (row.part, *words.times(row))))
+        yield table
+
+
+def _columns(names: Sequence[str], room: int) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(names[0], min_width=min(room, 30), overflow="fold")
+    for name in names[1:]:
+        table.add_column(name, justify="right", min_width=7, no_wrap=True)
+    return table
