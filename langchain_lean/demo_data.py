@@ -151,3 +151,99 @@ def _chat(user_id: str, thread_id: str, *questions: str) -> Chat:
     """A chat from lines such as `How do I ...? -> json.loads json.load`."""
     pairs = (line.split(" -> ") for line in questions)
     return Chat(user_id, thread_id, tuple(Question(q, (*s.split(),)) for q, s in pairs))
+
+
+CHATS = (
+    _chat(
+        "ada",
+        "counting",
+        "How do I count how many times each element occurs in a list?"
+        " -> collections.Counter",
+        "How do I find the ten largest elements of a dataset? -> heapq.nlargest",
+        "How do I get the most common value of my data?"
+        " -> statistics.mode statistics.multimode collections.Counter.most_common",
+    ),
+    _chat(
+        "grace",
+        "folders",
+        "How do I copy a whole directory tree to another destination?"
+        " -> shutil.copytree",
+        "How do I delete a directory tree with everything in it? -> shutil.rmtree",
+        "How can I see how much disk space is free? -> shutil.disk_usage",
+    ),
+    _chat(
+        "linus",
+        "waiting",
+        "How do I run a blocking function in a separate thread from async code?"
+        " -> asyncio.to_thread",
+        "How do I give up on an awaitable after a timeout?"
+        " -> asyncio.wait_for asyncio.timeout",
+        "How do I run several coroutines at once and collect their results?"
+        " -> asyncio.gather",
+    ),
+    _chat(
+        "ada",
+        "text",
+        "How do I turn a Python object into a JSON formatted string?"
+        " -> json.dumps json.JSONEncoder.encode",
+        "How do I break long text into lines of at most 70 columns?"
+        " -> textwrap.wrap textwrap.fill",
+        "How do I remove the common indentation from a block of text?"
+        " -> textwrap.dedent",
+    ),
+    _chat(
+        "grace",
+        "functions",
+        "How can I cache the results of a slow function so it runs once per argument?"
+        " -> functools.lru_cache functools.cache",
+        "How do I make a new function with some of the arguments already applied?"
+        " -> functools.partial functools.partialmethod",
+        "How do I group consecutive elements that share a key? -> itertools.groupby",
+    ),
+    _chat(
+        "linus",
+        "samples",
+        "How can I count how often each element occurs in a list?"
+        " -> collections.Counter",
+        "How do I compute the median of my data? -> statistics.median",
+        "How do I draw from a list with unequal weights?"
+        " -> random.choices random.Random.choices",
+    ),
+    _chat(
+        "ada",
+        "secrets",
+        "How do I make a random URL-safe token for a password reset link?"
+        " -> secrets.token_urlsafe",
+        "How do I derive a key from a password with a salt? -> hashlib.pbkdf2_hmac",
+        "How do I encode bytes as Base64 text? -> base64.b64encode",
+    ),
+    _chat(
+        "grace",
+        "records",
+        "How do I turn a Python object into a JSON formatted string?"
+        " -> json.dumps json.JSONEncoder.encode",
+        "How do I parse a string into a date when I know its format?"
+        " -> datetime.datetime.strptime time.strptime",
+        "How do I turn a dataclass instance into a plain dict? -> dataclasses.asdict",
+    ),
+    _chat(
+        "linus",
+        "scripts",
+        "How can I run a command and capture its output?"
+        " -> subprocess.run subprocess.check_output subprocess.getoutput",
+        "How do I find the full path of a program on PATH? -> shutil.which",
+        "How do I log an error together with its traceback?"
+        " -> logging.exception logging.Logger.exception",
+    ),
+    _chat(
+        "ada",
+        "archives",
+        "How do I copy a whole directory tree to another place? -> shutil.copytree",
+        "How do I get a temporary directory that is removed when I am done?"
+        " -> tempfile.TemporaryDirectory",
+        "How do I unpack all members of a zip archive into a directory?"
+        " -> zipfile.ZipFile.extractall shutil.unpack_archive",
+    ),
+)
+"""Ten chats of three questions. As at a real help desk some things are asked twice: the
+first questions of `samples`, `records` and `archives` were asked by others before."""

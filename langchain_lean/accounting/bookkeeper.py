@@ -28,7 +28,7 @@ Exporter = Callable[[Sequence[LedgerEntry]], None]
 
 _INBOX = 2_000
 _OBSERVATIONS = 64
-_LEARNING_SECONDS = 0.005
+_LEARNING_SECONDS = 0.002
 _UNWRITTEN = 1_000
 
 

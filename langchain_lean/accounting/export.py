@@ -8,7 +8,6 @@ after all is told twice.
 """
 
 import json
-import math
 import re
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -62,6 +61,7 @@ _ATTRIBUTES = {
 }
 _DIMENSIONS = ("model", "requested", "provider", "kind", *_ATTRIBUTES)
 _DIMENSION_LENGTH = 1024  # of the embedded metric format
+_BELIEVED_SECONDS = 1e9  # an infinity would spoil a sum, and is no JSON
 _NAMESPACE = re.compile(r"[\w./#-][\w./#:-]{0,254}", re.ASCII)
 
 
@@ -75,9 +75,8 @@ def otel_metrics(
     (`{USD}`), by operation, provider, requested and answering model.
 
     A call that a guard blocked or a cache answered is no operation of a provider and
-    is in none of them. The duration of an abandoned call is not known, nor that of a
-    recorded one of 0 seconds. `langchain_lean.cost`
-    holds what could be priced, estimated calls included.
+    is in none of them. A duration is known of calls that ended and took more than 0
+    seconds. `langchain_lean.cost` is of what could be priced, estimates included.
 
     Args:
         meter: Makes the instruments; of the global meter provider if not given.
@@ -184,8 +183,8 @@ def emf_record(
         dimensions: Sets of `model`, `requested`, `provider`, `kind`, `node`, `source`,
             `agent`, `thread_id` and `user_id`; the empty set is the sum over all. A
             set is left out where the call has no value for one of its names; where
-            none is left, the call counts in the sum over all. Characters that
-            CloudWatch refuses are escaped, and values cut at 1,024 characters.
+            none is left, the record counts in no metric. Characters that CloudWatch
+            refuses are escaped, and values cut at 1,024 characters.
 
     Returns:
         What `json.dumps` makes a log line of.
@@ -196,7 +195,7 @@ def emf_record(
     _check_emf(namespace, dimensions)
     values = _dimension_values(entry, chain.from_iterable(dimensions))
     sets = [list(dict.fromkeys(names)) for names in dimensions]
-    sets = [names for names in sets if values.keys() >= set(names)] or [[]]
+    sets = [names for names in sets if values.keys() >= set(names)]
     metrics = _emf_metrics(entry)
     directive = {
         "Namespace": namespace,
@@ -208,10 +207,10 @@ def emf_record(
     return {
         "_aws": {
             "Timestamp": round(entry.start.timestamp() * 1000),
-            "CloudWatchMetrics": [directive],
+            "CloudWatchMetrics": [directive] if sets else [],
         },
         "run_id": entry.run_id,
-        **{name: values[name] for name in chain.from_iterable(sets)},
+        **values,
         **{name: value for name, (value, _) in metrics.items()},
     }
 
@@ -223,7 +222,7 @@ def _asked_provider(entry: LedgerEntry) -> bool:
 def _seconds(entry: LedgerEntry) -> float | None:
     """How long a provider took, where that is known."""
     known = _asked_provider(entry) and not entry.abandoned
-    return entry.seconds if known and 0 < entry.seconds < math.inf else None
+    return entry.seconds if known and 0 < entry.seconds < _BELIEVED_SECONDS else None
 
 
 def _global_meter() -> "Meter":
@@ -279,12 +278,15 @@ def _dimension_values(entry: LedgerEntry, names: Iterable[str]) -> dict[str, str
     return {name: t[:_DIMENSION_LENGTH].decode() for name, t in escaped.items() if t}
 
 
-def _check_emf(namespace: str, dimensions: Iterable[Iterable[str]]) -> None:
+def _check_emf(namespace: str, dimensions: Sequence[Sequence[str]]) -> None:
     if not _NAMESPACE.fullmatch(namespace):
         msg = (
             f"CloudWatch takes no namespace {namespace!r:.80}; use letters, digits "
             "and . - _ / # :, 255 at most, the first no colon."
         )
+        raise ConfigurationError(msg)
+    if not dimensions:
+        msg = "Metrics need a set of dimensions; use ((),) for the sum over all calls."
         raise ConfigurationError(msg)
     _check(chain.from_iterable(dimensions), _DIMENSIONS)
 

@@ -1,4 +1,4 @@
-"""What a ledger has to say: its figures in one place, and as tables."""
+"""What a ledger has to say: its figures in one place."""
 
 import shutil
 from collections import Counter, defaultdict
@@ -10,10 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions
-from rich.table import Table
-from rich.text import Text
+from rich.console import Console, ConsoleOptions, RenderResult
 
 from langchain_lean.accounting import report_words as words
 from langchain_lean.accounting.anatomy import Anatomy
@@ -29,6 +26,7 @@ if TYPE_CHECKING:
 Groups = Mapping[tuple[str | None, ...], Totals]
 
 _SHOWN = 10
+_NOT_OWN = (None, FOLDED)
 _NARROWEST = 80
 _TIMES: tuple[tuple[str, Callable[[RunTiming], float | None]], ...] = (
     ("whole run", attrgetter("total")),
@@ -122,9 +120,11 @@ class Report:
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
-    ) -> Iterator[Text | Table]:
+    ) -> RenderResult:
         """Show it as tables, in color where the console has any."""
-        yield from _render(self, options.max_width)
+        from langchain_lean.accounting.report_tables import tables
+
+        yield from tables(self, options.max_width)
 
     def _repr_html_(self) -> str:
         from langchain_lean.accounting.report_html import fragment
@@ -177,9 +177,6 @@ def make_report(ledger: "TokenLedger", *, title: str = "langchain_lean") -> Repo
         unpriced_own=sum(own),
         latency=tuple(_latency(ledger.timings())),
     )
-
-
-_NOT_OWN = (None, FOLDED)
 
 
 def _together(parts: Iterable[Totals]) -> Totals:
@@ -253,68 +250,3 @@ def _latency(timings: Sequence[RunTiming]) -> Iterator[Latency]:
         p50, p95 = percentile(seen, 0.5), percentile(seen, 0.95)
         if p50 is not None and p95 is not None:
             yield Latency(part=part, p50=p50, p95=p95, runs=len(seen))
-
-
-def _render(report: Report, width: int) -> Iterator[Text | Table]:
-    if report.empty:
-        yield Text(f"{report.title} · {words.NOTHING_YET}")
-        return
-    yield from _flow(words.headline(report), width, style="bold")
-    named = (("model", report.models), ("node", report.nodes), ("user", report.users))
-    room = max(cell_len(line.name) for _, lines in named for line in lines)
-    tables = [_table(title, lines, room) for title, lines in named if lines]
-    yield from tables[:1]
-    yield from _flow(words.spending(report), width)
-    for parts in (words.levers(report), words.baselines(report)):
-        yield from _flow(parts, width, indent="  ", style="dim")
-    yield from _flow(words.provider_cache(report), width)
-    yield from _flow(words.anatomy(report), width, sep="  ")
-    yield from _flow(words.remarks(report), width, style="yellow")
-    for table in (*tables[1:], *_latency_tables(report.latency, room)):
-        yield Text()
-        yield table
-
-
-def _flow(
-    parts: Sequence[str],
-    width: int,
-    *,
-    sep: str = " · ",
-    indent: str = "",
-    style: str = "",
-) -> Iterator[Text]:
-    """Parts in a row, broken between them where the width ends."""
-    rows: list[str] = []
-    for part in parts:
-        longer = f"{rows[-1]}{sep}{part}" if rows else ""
-        if rows and cell_len(longer) <= width:
-            rows[-1] = longer
-        else:
-            rows.append(indent + part)
-    yield from (Text(row, style=style) for row in rows)
-
-
-def _table(title: str, lines: Sequence[Line], room: int) -> Table:
-    table = _columns((title, *words.COLUMNS), room)
-    if any(words.beside(line.totals) for line in lines):
-        table.add_column(style="yellow", no_wrap=True)
-    for line in lines:
-        texts = (line.name, *words.cells(line.totals), words.beside(line.totals))
-        table.add_row(*map(Text, texts[: len(table.columns)]))
-    return table
-
-
-def _latency_tables(latency: Sequence[Latency], room: int) -> Iterator[Table]:
-    if latency:
-        table = _columns(("latency", *words.TIME_COLUMNS), room)
-        for row in latency:
-            table.add_row(*map(Text, (row.part, *words.times(row))))
-        yield table
-
-
-def _columns(names: Sequence[str], room: int) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column(names[0], min_width=min(room, 30), overflow="fold")
-    for name in names[1:]:
-        table.add_column(name, justify="right", min_width=7, no_wrap=True)
-    return table

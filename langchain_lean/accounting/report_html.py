@@ -1,0 +1,223 @@
+"""A report as one HTML page with inline SVG plots, complete in itself."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from html import escape
+from typing import TYPE_CHECKING
+
+from langchain_lean.accounting import report_words as words
+from langchain_lean.accounting.report_style import CSS
+from langchain_lean.accounting.report_svg import Bar, Span, band, bars, element
+
+if TYPE_CHECKING:
+    from langchain_lean.accounting.report import Line, Report
+
+_TEXTS = ("model", "node", "user", "lever", "latency", "against", "")
+
+
+def page(report: "Report") -> str:
+    """A whole page: no scripts, nothing loaded from elsewhere.
+
+    Args:
+        report: The report.
+
+    Returns:
+        An HTML5 document, to be written as UTF-8.
+    """
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"{element('title', escape(report.title))}\n</head>\n"
+        f'<body class="lean-page">\n{fragment(report)}\n</body>\n</html>\n'
+    )
+
+
+def fragment(report: "Report") -> str:
+    """The report without the page around it, as a notebook shows it.
+
+    Args:
+        report: The report.
+
+    Returns:
+        One element with its own style, which touches nothing outside of it.
+    """
+    parts = _parts(report)
+    return element("style", CSS) + element("main", "\n".join(parts), class_="lean")
+
+
+def _parts(report: "Report") -> Iterator[str]:
+    if report.empty:
+        yield element("h1", escape(report.title))
+        yield element("p", escape(words.NOTHING_YET), class_="lead")
+        return
+    title, *rest = words.headline(report)
+    yield element("h1", escape(title))
+    yield element("p", escape(" · ".join(rest)), class_="lead")
+    yield _figures(report)
+    yield _paragraphs(words.provider_cache(report))
+    yield _paragraphs([" · ".join(words.remarks(report))])
+    yield _tokens(report)
+    yield _costs("model", report.models)
+    yield _savings(report)
+    yield _costs("node", report.nodes)
+    yield _costs("user", report.users)
+    yield _latency(report)
+
+
+def _paragraphs(texts: Iterable[str]) -> str:
+    return "".join(element("p", escape(t), class_="note") for t in texts if t)
+
+
+def _figures(report: "Report") -> str:
+    """The few figures everything else explains."""
+    usage = report.total.usage
+    figures = [("spent", *words.spent(report))]
+    if words.levered(report):
+        figures.append(("without the levers", *words.without(report)))
+        figures.append(("saved", *words.saved(report)))
+    cached = f"{words.count(usage.cache_read)} from the provider's cache"
+    figures += [
+        ("input tokens", words.count(usage.input), cached if usage.cache_read else ""),
+        ("output tokens", words.count(usage.output), ""),
+    ]
+    return element("dl", *(_figure(*figure) for figure in figures), class_="figures")
+
+
+def _figure(name: str, value: str, note: str) -> str:
+    more = element("dd", escape(note), class_="note") if note else ""
+    return element("div", element("dt", name), element("dd", escape(value)), more)
+
+
+def _tokens(report: "Report") -> str:
+    anatomy = report.total.anatomy
+    parts = [(name, part) for name, part in anatomy.shares().items() if part]
+    if not parts:
+        return ""
+    spans, start = [], 0.0
+    for name, part in parts:
+        spans.append((f"{name}: {words.share(part)}", Span(start, part, name)))
+        start += part
+    said = ", ".join(f"{name} {words.share(part)}" for name, part in parts)
+    counts = anatomy.parts()
+    legend = element("ul", *(_key(n, p, counts[n]) for n, p in parts), class_="legend")
+    return _section(
+        "Where the tokens go", band("Where the tokens go", said, spans) + legend
+    )
+
+
+def _key(name: str, part: float, tokens: int) -> str:
+    swatch = element("span", class_=f"key {name}", aria_hidden="true")
+    figures = f"{words.share(part)} · {words.count(tokens)}"
+    return element("li", swatch, name, element("span", figures, class_="note"))
+
+
+def _costs(what: str, lines: "Sequence[Line]") -> str:
+    if not lines:
+        return ""
+    most = max(line.totals.cost for line in lines)
+    rows = [
+        Bar(
+            line.name,
+            words.cost(line.totals),
+            [Span(0, _ratio(line.totals.cost, most), "solid")],
+        )
+        for line in lines
+    ]
+    heading = f"Cost by {what}"
+    plot = bars(heading, _described(rows), rows)
+    return _section(heading, plot, _table(heading, words.table(what, lines)))
+
+
+def _savings(report: "Report") -> str:
+    if not words.levered(report):
+        return ""
+    own = sum(report.savings.own_cost.values(), Decimal(0))
+    levers = words.ranked(report)
+    most = max([own, *(lever.total for _, lever in levers)])
+    rows: list[Bar] = []
+    cells = [("lever", "times", "exact", "counterfactual", "against")]
+    for name, lever in levers:
+        exact = _ratio(lever.exact, most)
+        compared = min(_ratio(lever.counterfactual, most), 1 - exact)
+        spans = [Span(0, exact, "solid"), Span(exact, compared, "pale")]
+        rows.append(Bar(name, words.lever_saved(lever), spans))
+        amounts = words.money(lever.exact), words.money(lever.counterfactual)
+        against = words.against(lever.baselines)
+        cells.append((name, f"{lever.count:,}", *amounts, against))
+    if cost := words.own_cost(report):
+        rows.append(Bar("their own cost", cost, [Span(0, _ratio(own, most), "spent")]))
+    heading = "Savings by lever"
+    plot = bars(heading, _described(rows), rows) + _kinds("exact", "counterfactual")
+    return _section(heading, plot, _table(heading, cells))
+
+
+def _latency(report: "Report") -> str:
+    if not report.latency:
+        return ""
+    most = max(row.p95 for row in report.latency)
+    rows = [
+        Bar(
+            row.part,
+            f"{words.duration(row.p50)} · {words.duration(row.p95)}",
+            [
+                Span(0, _ratio(row.p95, most), "pale"),
+                Span(0, _ratio(row.p50, most), "solid"),
+            ],
+        )
+        for row in report.latency
+    ]
+    plot = bars("Latency", _described(rows), rows) + _kinds("p50", "p95")
+    return _section("Latency", plot, _table("Latency", words.times(report.latency)))
+
+
+def _kinds(solid: str, pale: str) -> str:
+    keys = (
+        element("li", element("span", class_=f"key {kind}", aria_hidden="true"), name)
+        for kind, name in (("solid", solid), ("pale", pale))
+    )
+    return element("ul", *keys, class_="legend")
+
+
+def _described(rows: Sequence[Bar]) -> str:
+    return "; ".join(f"{row.label}: {row.value}" for row in rows)
+
+
+def _ratio(part: Decimal | float, whole: Decimal | float) -> float:
+    """A bar's length; a negative amount has none and stands as its figure only."""
+    return min(max(float(part) / float(whole), 0.0), 1.0) if whole > 0 else 0.0
+
+
+def _section(heading: str, *columns: str) -> str:
+    boxes = (element("div", column) for column in columns)
+    body = element("div", *boxes, class_="columns" if len(columns) > 1 else "wide")
+    return element("section", element("h2", heading), body)
+
+
+def _table(label: str, rows: Sequence[tuple[str, ...]]) -> str:
+    """A table in a box of its own, which scrolls when it is too wide."""
+    names = rows[0]
+    kinds = ["text" if name in _TEXTS else "number" for name in names]
+    head = (
+        element("th", name, scope="col", class_=kind) if name else element("td")
+        for name, kind in zip(names, kinds, strict=True)
+    )
+    body = (
+        element(
+            "tr",
+            element("th", escape(row[0]), scope="row"),
+            *(
+                element("td", escape(value), class_=kind)
+                for value, kind in zip(row[1:], kinds[1:], strict=True)
+            ),
+        )
+        for row in rows[1:]
+    )
+    table = element(
+        "table",
+        element("thead", element("tr", *head)),
+        element("tbody", *body),
+    )
+    return element(
+        "div", table, class_="scroll", tabindex=0, role="region", aria_label=label
+    )

@@ -1,0 +1,77 @@
+"""A report in the terminal: rich tables, and sentences that end with the line."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from rich.console import JustifyMethod
+from rich.table import Table
+from rich.text import Text
+
+from langchain_lean.accounting import report_words as words
+
+if TYPE_CHECKING:
+    from langchain_lean.accounting.report import Report
+
+
+def tables(report: "Report", width: int) -> Iterator[Text | Table]:
+    """A report as tables and the sentences between them.
+
+    Args:
+        report: The report.
+        width: How many characters a line may have.
+
+    Yields:
+        What rich is to print, from the top.
+    """
+    if report.empty:
+        yield Text(f"{report.title} · {words.NOTHING_YET}")
+        return
+    yield from _flow(words.headline(report), width, style="bold")
+    named = (("model", report.models), ("node", report.nodes), ("user", report.users))
+    room = max(cell_len(line.name) for _, lines in named for line in lines)
+    found = [words.table(name, lines) for name, lines in named if lines]
+    if report.latency:
+        found.append(words.times(report.latency))
+    by_model, *others = [_table(rows, room) for rows in found]
+    yield by_model
+    yield from _flow(words.spending(report), width)
+    for parts in (words.levers(report), words.baselines(report)):
+        yield from _flow(parts, width, indent="  ", style="dim")
+    yield from _flow(words.provider_cache(report), width)
+    yield from _flow(words.anatomy(report), width, sep="  ")
+    yield from _flow(words.remarks(report), width, style="yellow")
+    for table in others:
+        yield Text()
+        yield table
+
+
+def _flow(
+    parts: Sequence[str],
+    width: int,
+    *,
+    sep: str = " · ",
+    indent: str = "",
+    style: str = "",
+) -> Iterator[Text]:
+    """Parts in a row, broken between them where the width ends."""
+    rows: list[str] = []
+    for part in parts:
+        longer = f"{rows[-1]}{sep}{part}" if rows else ""
+        if rows and cell_len(longer) <= width:
+            rows[-1] = longer
+        else:
+            rows.append(indent + part)
+    yield from (Text(row, style=style) for row in rows)
+
+
+def _table(rows: Sequence[tuple[str, ...]], room: int) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    first, *names = rows[0]
+    table.add_column(first, min_width=min(room, 30), overflow="fold")
+    for name in names:
+        side: JustifyMethod = "right" if name else "left"
+        table.add_column(name, justify=side, min_width=7, no_wrap=True)
+    for row in rows[1:]:
+        table.add_row(*map(Text, row))
+    return table

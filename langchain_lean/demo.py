@@ -1,0 +1,369 @@
+"""A help desk as people build it first, and what it spends.
+
+`python -m langchain_lean.demo` asks 30 questions about Python's standard library: one
+strong model, 20 documents and the whole chat in every prompt. It needs no key: without
+`--provider` the answers are those of a stand-in with a real model's prices.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.documents import Document
+from langchain_core.exceptions import ModelError
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import MessagesState, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from rich.console import Console
+from rich.progress import Progress
+
+from langchain_lean.accounting.ledger import TokenLedger, track
+from langchain_lean.accounting.metered import MeteredEmbeddings
+from langchain_lean.accounting.prices import PriceBook
+from langchain_lean.accounting.report import Line, Report
+from langchain_lean.demo_data import (
+    CHATS,
+    MODULES,
+    Chat,
+    Question,
+    documents,
+    first_questions,
+)
+from langchain_lean.embeddings import local_embeddings
+from langchain_lean.errors import ConfigurationError, LeanError
+from langchain_lean.testing import ExtractiveChatModel
+
+if TYPE_CHECKING:
+    from langchain_lean.accounting.entry import Totals
+
+STRONG = {
+    "standin": "gpt-6.1-sol",
+    "openai": "gpt-6.1-sol",
+    "bedrock": "global.anthropic.claude-sonnet-5-5",
+}
+"""The strong model of each provider; the stand-in only has its prices."""
+
+EMBEDDINGS = "wordllama"
+"""What the local embeddings are called in a ledger."""
+
+_CHUNKS = 20
+_RIGHT = "name a function or class that solves it."
+_RULES = (
+    "You staff the help desk for Python. Name whichever part solves it, "
+    "then explain it briefly. Rely on the documentation alone."
+)
+
+
+class HelpState(MessagesState):
+    """What a help desk's graph carries: the chat, and what it looked up last."""
+
+    documents: list[Document]
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One way to run the help desk.
+
+    Attributes:
+        name: What it is called.
+        graph: Takes a user's message, and ends on the answer; keeps its threads.
+        ledger: Accounts for it.
+    """
+
+    name: str
+    graph: CompiledStateGraph[HelpState, None, HelpState, HelpState]
+    ledger: TokenLedger
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the help desk said.
+
+    Attributes:
+        question: What it was asked.
+        text: Its answer.
+        right: Whether that names what the question is about.
+    """
+
+    question: Question
+    text: str
+    right: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ArmResult:
+    """How an arm did.
+
+    Attributes:
+        name: The arm.
+        answers: Its answers, in the order they were asked for.
+        report: What they took.
+    """
+
+    name: str
+    answers: tuple[Answer, ...]
+    report: Report
+
+    @property
+    def right(self) -> int:
+        """How many answers name what their question is about."""
+        return sum(answer.right for answer in self.answers)
+
+    def figures(self) -> dict[str, Any]:
+        """Give the figures as JSON values; dollars are exact, as text."""
+        report = self.report
+        return {
+            "arm": self.name,
+            "questions": len(self.answers),
+            "right": self.right,
+            **_sums(report.total),
+            "shares": report.total.anatomy.shares(),
+            "by_model": _by_name(report.models),
+            "by_node": _by_name(report.nodes),
+            "by_user": _by_name(report.users),
+            "seconds": {part.part: part.p50 for part in report.latency},
+        }
+
+
+def build_index() -> VectorStore:
+    """Embed the documents on this machine, all at once.
+
+    Returns:
+        The index. Building it is in no ledger; a query is in the one of `track()`.
+
+    Raises:
+        ConfigurationError: If the `local` extra is not installed.
+    """
+    embeddings = MeteredEmbeddings(local_embeddings(), model=EMBEDDINGS)
+    index = InMemoryVectorStore(embeddings)
+    index.add_documents(documents())
+    return index
+
+
+def naive_arm(model: BaseChatModel, index: VectorStore) -> Arm:
+    """Build the help desk as people build it first.
+
+    Args:
+        model: Answers every question.
+        index: Where to look things up.
+
+    Returns:
+        A graph of two nodes, `retrieve` and `answer`, with a ledger in memory.
+    """
+    retriever = index.as_retriever(search_kwargs={"k": _CHUNKS})
+
+    def retrieve(state: HelpState) -> dict[str, Any]:
+        return {"documents": retriever.invoke(str(state["messages"][-1].text))}
+
+    def answer(state: HelpState) -> dict[str, Any]:
+        *history, question = state["messages"]
+        pages = "\n\n".join(page.page_content for page in state["documents"])
+        asked = HumanMessage(f"Documentation:\n\n{pages}\n\nQuestion: {question.text}")
+        return {"messages": model.invoke([SystemMessage(_RULES), *history, asked])}
+
+    graph = StateGraph(HelpState)
+    graph.add_node("retrieve", retrieve)
+    graph.add_node("answer", answer)
+    graph.set_entry_point("retrieve")
+    graph.add_edge("retrieve", "answer")
+    prices = PriceBook().with_price(EMBEDDINGS, input=0, output=0)
+    return Arm("naive", graph.compile(InMemorySaver()), TokenLedger(prices=prices))
+
+
+def run_arm(
+    arm: Arm,
+    chats: Iterable[Chat],
+    *,
+    on_answer: Callable[[Answer], object] = lambda answer: None,
+) -> ArmResult:
+    """Hold chats with a help desk, one after the other.
+
+    Args:
+        arm: The help desk.
+        chats: The chats; their threads must be new to it.
+        on_answer: Told of every answer.
+
+    Returns:
+        The answers, and what they took.
+    """
+    answers = []
+    with track(arm.ledger):
+        for chat in chats:
+            config = RunnableConfig(
+                configurable={"thread_id": chat.thread_id},
+                metadata={"user_id": chat.user_id},
+            )
+            for question in chat.questions:
+                asked = HelpState(messages=[HumanMessage(question.text)], documents=[])
+                text = str(arm.graph.invoke(asked, config)["messages"][-1].text)
+                answers.append(Answer(question, text, question.answered_by(text)))
+                on_answer(answers[-1])
+    return ArmResult(arm.name, tuple(answers), arm.ledger.report())
+
+
+def strong_model(provider: str, name: str) -> BaseChatModel:
+    """Make the model of a provider.
+
+    Args:
+        provider: `standin`, `openai` or `bedrock`.
+        name: The model's id.
+
+    Returns:
+        The model; nothing is called yet.
+
+    Raises:
+        ConfigurationError: If there is no key, or are no credentials, for it.
+    """
+    if provider == "openai":
+        if not os.environ.get("OPENAI_API_KEY"):
+            msg = "--provider openai needs a key: set OPENAI_API_KEY."
+            raise ConfigurationError(msg)
+        from langchain_openai import ChatOpenAI
+
+        return ChatOpenAI(model=name)
+    if provider == "bedrock":
+        _check_aws()
+        from langchain_aws import ChatBedrockConverse
+
+        return ChatBedrockConverse(model=name)
+    return ExtractiveChatModel(model_name=name, provider="openai", sentences=4)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo from the command line.
+
+    Args:
+        arguments: The command line's; those of the process if not given.
+
+    Returns:
+        The exit code: 0, 1 where the provider failed, 2 where something is missing.
+    """
+    options = _options(arguments)
+    console = Console(quiet=options.json)
+    try:
+        model = strong_model(options.provider, options.model)
+        _say(console, _who_answers(options))
+        result = _asked(console, model, options.questions)
+        report = replace(result.report, title=f"Help desk, {_model_label(options)}")
+        console.print("", report, "", sep="\n")
+        _say(console, f"{result.right} of {len(result.answers)} answers {_RIGHT}")
+        report.write_html(options.output)
+    except (LeanError, OSError) as error:
+        return _failed(error, 2)
+    except ModelError as error:
+        return _failed(error, 1)
+    _say(console, f"The report is in {options.output}.")
+    if options.json:
+        labels = {"stand_in": options.provider == "standin", "model": options.model}
+        sys.stdout.write(json.dumps({**labels, **result.figures()}, indent=2) + "\n")
+    return 0
+
+
+def _asked(console: Console, model: BaseChatModel, questions: int) -> ArmResult:
+    started = time.perf_counter()
+    index = build_index()
+    seconds = time.perf_counter() - started
+    _say(
+        console,
+        f"Indexed the docstrings of {len(MODULES)} modules of Python "
+        f"{platform.python_version()} in {seconds:.1f} s; {EMBEDDINGS} embeds on this "
+        "machine, so its price is set to $0.",
+    )
+    silent = console.quiet or not console.is_interactive
+    with Progress(console=console, transient=True, disable=silent) as progress:
+        task = progress.add_task("Asking", total=questions)
+        return run_arm(
+            naive_arm(model, index),
+            first_questions(questions),
+            on_answer=lambda _: progress.advance(task),
+        )
+
+
+def _model_label(options: argparse.Namespace) -> str:
+    label = "stand-in priced as " if options.provider == "standin" else ""
+    return f"{label}{options.model}"
+
+
+def _who_answers(options: argparse.Namespace) -> str:
+    label = _model_label(options)
+    if options.provider == "standin":
+        return f"Answers and costs are not of a model: {label}."
+    return f"Answers are of {label}; {options.provider} bills you for them."
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    most = sum(len(chat.questions) for chat in CHATS)
+    parser = argparse.ArgumentParser(
+        prog="python -m langchain_lean.demo",
+        description="A help desk as people build it first, and what it spends.",
+    )
+    add = parser.add_argument
+    add("--provider", choices=STRONG, default="standin", help="who answers")
+    add("--model", help="the id of a model of openai or bedrock")
+    add("--questions", type=int, default=most, metavar="N", help=f"from 1 to {most}")
+    add("--output", type=Path, default=Path("lean-report.html"), help="the report")
+    add("--json", action="store_true", help="print the figures, as JSON only")
+    options = parser.parse_args(arguments)
+    if not 1 <= options.questions <= most:
+        parser.error(f"--questions must be from 1 to {most}")
+    if not options.output.absolute().parent.is_dir():
+        parser.error(f"there is no folder {options.output.absolute().parent}")
+    if options.model and options.provider == "standin":
+        parser.error("--model needs --provider openai or bedrock")
+    options.model = options.model or STRONG[options.provider]
+    return options
+
+
+def _check_aws() -> None:
+    from boto3 import Session
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        session = Session()
+        known = "AWS_BEARER_TOKEN_BEDROCK" in os.environ or session.get_credentials()
+    except BotoCoreError as error:
+        msg = f"--provider bedrock cannot use your AWS configuration: {error}."
+        raise ConfigurationError(msg) from None
+    if not (known and session.region_name):
+        msg = (
+            "--provider bedrock needs AWS credentials and a region: "
+            "run `aws configure`, or set AWS_PROFILE and AWS_REGION."
+        )
+        raise ConfigurationError(msg)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _failed(error: Exception, code: int) -> int:
+    _say(Console(stderr=True), str(error))
+    return code
+
+
+def _by_name(lines: Iterable[Line]) -> dict[str, Any]:
+    return {line.name: _sums(line.totals) for line in lines}
+
+
+def _sums(totals: "Totals") -> dict[str, Any]:
+    return {
+        "calls": totals.calls,
+        "input_tokens": totals.usage.input,
+        "output_tokens": totals.usage.output,
+        "usd": f"{totals.cost.normalize():f}",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
