@@ -21,7 +21,7 @@ from langchain_core.exceptions import ModelError
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
-from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
+from langchain_core.vectorstores import VectorStore
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -29,18 +29,17 @@ from rich.console import Console
 from rich.progress import Progress
 
 from langchain_lean.accounting.ledger import TokenLedger, track
-from langchain_lean.accounting.metered import MeteredEmbeddings
 from langchain_lean.accounting.prices import PriceBook
 from langchain_lean.accounting.report import Line, Report
 from langchain_lean.demo_data import (
     CHATS,
+    EMBEDDINGS,
     MODULES,
     Chat,
     Question,
-    documents,
+    build_index,
     first_questions,
 )
-from langchain_lean.embeddings import local_embeddings
 from langchain_lean.errors import ConfigurationError, LeanError
 from langchain_lean.testing import ExtractiveChatModel
 
@@ -53,9 +52,6 @@ STRONG = {
     "bedrock": "global.anthropic.claude-sonnet-5-5",
 }
 """The strong model of each provider; the stand-in only has its prices."""
-
-EMBEDDINGS = "wordllama"
-"""What the local embeddings are called in a ledger."""
 
 _CHUNKS = 20
 _RIGHT = "name a function or class that solves it."
@@ -134,21 +130,6 @@ class ArmResult:
             "by_user": _by_name(report.users),
             "seconds": {part.part: part.p50 for part in report.latency},
         }
-
-
-def build_index() -> VectorStore:
-    """Embed the documents on this machine, all at once.
-
-    Returns:
-        The index. Building it is in no ledger; a query is in the one of `track()`.
-
-    Raises:
-        ConfigurationError: If the `local` extra is not installed.
-    """
-    embeddings = MeteredEmbeddings(local_embeddings(), model=EMBEDDINGS)
-    index = InMemoryVectorStore(embeddings)
-    index.add_documents(documents())
-    return index
 
 
 def naive_arm(model: BaseChatModel, index: VectorStore) -> Arm:
@@ -236,7 +217,7 @@ def strong_model(provider: str, name: str) -> BaseChatModel:
         _check_aws()
         from langchain_aws import ChatBedrockConverse
 
-        return ChatBedrockConverse(model=name)
+        return ChatBedrockConverse(model_id=name)
     return ExtractiveChatModel(model_name=name, provider="openai", sentences=4)
 
 
@@ -274,12 +255,9 @@ def _asked(console: Console, model: BaseChatModel, questions: int) -> ArmResult:
     started = time.perf_counter()
     index = build_index()
     seconds = time.perf_counter() - started
-    _say(
-        console,
-        f"Indexed the docstrings of {len(MODULES)} modules of Python "
-        f"{platform.python_version()} in {seconds:.1f} s; {EMBEDDINGS} embeds on this "
-        "machine, so its price is set to $0.",
-    )
+    python = f"{len(MODULES)} modules of Python {platform.python_version()}"
+    _say(console, f"Indexed the docstrings of {python} in {seconds:.1f} s.")
+    _say(console, f"{EMBEDDINGS} embeds on this machine: its price is set to $0.")
     silent = console.quiet or not console.is_interactive
     with Progress(console=console, transient=True, disable=silent) as progress:
         task = progress.add_task("Asking", total=questions)
@@ -298,7 +276,7 @@ def _model_label(options: argparse.Namespace) -> str:
 def _who_answers(options: argparse.Namespace) -> str:
     label = _model_label(options)
     if options.provider == "standin":
-        return f"Answers and costs are not of a model: {label}."
+        return f"Answers, times and costs are not a model's: {label}."
     return f"Answers are of {label}; {options.provider} bills you for them."
 
 
@@ -331,11 +309,12 @@ def _check_aws() -> None:
 
     try:
         session = Session()
-        known = "AWS_BEARER_TOKEN_BEDROCK" in os.environ or session.get_credentials()
+        key = os.environ.get("AWS_BEARER_TOKEN_BEDROCK") or session.get_credentials()
+        region = os.environ.get("AWS_REGION") or session.region_name
     except BotoCoreError as error:
         msg = f"--provider bedrock cannot use your AWS configuration: {error}."
         raise ConfigurationError(msg) from None
-    if not (known and session.region_name):
+    if not (key and region):
         msg = (
             "--provider bedrock needs AWS credentials and a region: "
             "run `aws configure`, or set AWS_PROFILE and AWS_REGION."

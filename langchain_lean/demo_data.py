@@ -1,4 +1,4 @@
-"""A help desk over the documentation of Python's standard library.
+"""What the demo asks, and the documentation it can look things up in.
 
 The documents are the docstrings of the interpreter that runs, so nothing has to be
 downloaded; the questions hold on CPython 3.11 to 3.13.
@@ -13,6 +13,10 @@ from types import ModuleType
 from typing import Any
 
 from langchain_core.documents import Document
+from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
+
+from langchain_lean.accounting.metered import MeteredEmbeddings
+from langchain_lean.embeddings import local_embeddings
 
 MODULES = tuple(
     """
@@ -20,9 +24,12 @@ MODULES = tuple(
     decimal difflib enum functools hashlib heapq inspect itertools json logging math os
     os.path pathlib queue random re secrets shlex shutil sqlite3 statistics string
     struct subprocess tempfile textwrap threading time typing urllib.parse zipfile
-    """.split()
+    """.split()  # noqa: SIM905 - a list of words, not of strings
 )
 """The modules that are documented; importing one has no side effect."""
+
+EMBEDDINGS = "wordllama"
+"""What the local embeddings are called in a ledger."""
 
 _SHORTEST = 60  # characters; below it is little that a question could be answered with
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -85,6 +92,21 @@ def documents() -> list[Document]:
                 page = f"{symbol}{_signature(thing)} - {_unwrapped(text)}"
                 found.append(Document(page, metadata={"symbol": symbol}))
     return found
+
+
+def build_index() -> VectorStore:
+    """Embed the documents on this machine, all at once.
+
+    Returns:
+        The index. Building it is in no ledger; a query is in the one of `track()`.
+
+    Raises:
+        ConfigurationError: If the `local` extra is not installed.
+    """
+    embeddings = MeteredEmbeddings(local_embeddings(), model=EMBEDDINGS)
+    index = InMemoryVectorStore(embeddings)
+    index.add_documents(documents())
+    return index
 
 
 def first_questions(count: int) -> tuple[Chat, ...]:
@@ -215,7 +237,8 @@ CHATS = (
         "How do I make a random URL-safe token for a password reset link?"
         " -> secrets.token_urlsafe",
         "How do I derive a key from a password with a salt? -> hashlib.pbkdf2_hmac",
-        "How do I encode bytes as Base64 text? -> base64.b64encode",
+        "How do I encode bytes as Base64 text? -> base64.b64encode"
+        " base64.standard_b64encode",
     ),
     _chat(
         "grace",

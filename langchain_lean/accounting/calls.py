@@ -62,16 +62,16 @@ def read_usage(outcome: Outcome, counter: TokenCounter) -> Reading:
         return Reading()
     if outcome.abandoned:
         return Reading(_estimate(outcome, counter), estimated=True)
-    reported, problem = _reported(outcome.result)
+    reported, problem = _reported(outcome)
     if outcome.error is not None:
         if not (outcome.stopped_early or answer_text(outcome.result)):
             return Reading(reported or TokenUsage(), problem=problem)
         usage = _at_least(reported, _estimate(outcome, counter))
         return Reading(usage, estimated=True, problem=problem)
-    if _is_cache_hit(outcome.result):
+    if _is_cache_hit(outcome.message):
         avoided = reported if reported and reported.total else None
         return Reading(avoided=avoided, cache_hit=True, problem=problem)
-    if reported is None or (not reported.total and _is_chat(outcome.result)):
+    if reported is None or (not reported.total and outcome.message is not None):
         return Reading(_estimate(outcome, counter), estimated=True, problem=problem)
     return Reading(reported)
 
@@ -99,8 +99,8 @@ def to_entry(
     text = answer_text(outcome.result)
     usage = reading.usage
     first = call.first_token
-    model = _model(outcome.result) or call.model
-    provider = _provider(metadata, outcome.result)
+    model = _model(outcome) or call.model
+    provider = _provider(metadata, outcome.message)
     start = datetime.fromtimestamp(call.start, UTC)
     names = (model, call.model)
     cost = price(prices, usage, names, provider, start) if prices else None
@@ -268,34 +268,27 @@ def _at_least(reported: TokenUsage | None, estimate: TokenUsage) -> TokenUsage:
     )
 
 
-def _reported(result: LLMResult | None) -> tuple[TokenUsage | None, str | None]:
-    if result is None:
-        return None, None
+def _reported(outcome: Outcome) -> tuple[TokenUsage | None, str | None]:
+    """What the provider said, or why that was refused."""
     try:
-        return TokenUsage.from_result(result), None
+        usage = None
+        if outcome.message is not None:
+            usage = TokenUsage.from_message(outcome.message)
+        if usage is None and outcome.result is not None:
+            usage = TokenUsage.from_result(outcome.result)
     except UsageError as error:
         return None, str(error)
+    return usage, None
 
 
-def _message(result: LLMResult | None) -> AIMessage | None:
-    first: Any = result.generations[0] if result and result.generations else None
-    message = getattr(first[0], "message", None) if first else None
-    return message if isinstance(message, AIMessage) else None
-
-
-def _is_chat(result: LLMResult | None) -> bool:
-    return _message(result) is not None
-
-
-def _is_cache_hit(result: LLMResult | None) -> bool:
+def _is_cache_hit(message: AIMessage | None) -> bool:
     """LangChain marks a cached answer by this one key and nothing else."""
-    message = _message(result)
     usage: Any = message.usage_metadata if message else None
     return isinstance(usage, Mapping) and usage.get("total_cost") == 0
 
 
-def _model(result: LLMResult | None) -> str | None:
-    message = _message(result)
+def _model(outcome: Outcome) -> str | None:
+    message, result = outcome.message, outcome.result
     said: Mapping[str, Any] = message.response_metadata if message else {}
     output = (result.llm_output if result else None) or {}
     for name in (said.get("model_name"), said.get("model"), output.get("model_name")):
@@ -304,9 +297,9 @@ def _model(result: LLMResult | None) -> str | None:
     return None
 
 
-def _provider(metadata: Mapping[str, Any], result: LLMResult | None) -> str | None:
+def _provider(metadata: Mapping[str, Any], message: AIMessage | None) -> str | None:
     """The class that was called knows it best: Azure answers in OpenAI's name."""
     name = metadata.get("ls_provider")
-    if not name and (message := _message(result)) is not None:
+    if not name and message is not None:
         name = message.response_metadata.get("model_provider")
     return name if isinstance(name, str) and name else None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from langchain_core.messages import BaseMessage
+    from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.outputs import LLMResult
 
     from langchain_lean.accounting.savings import Saving
@@ -91,6 +91,8 @@ class Outcome:
         call: The call.
         seconds: How long it took.
         result: What came back, whole or in part.
+        message: Its first message as it was then: a later hit of LangChain's cache
+            exchanges it in the result.
         error: What broke it off.
         blocked: Why it was refused before it was made.
         abandoned: It never ended.
@@ -99,6 +101,7 @@ class Outcome:
     call: Call
     seconds: float
     result: LLMResult | None = None
+    message: AIMessage | None = None
     error: BaseException | None = None
     blocked: str | None = None
     abandoned: bool = False

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from langchain_core.documents import Document
-    from langchain_core.messages import BaseMessage
+    from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.outputs import LLMResult
 
     from langchain_lean.accounting.events import Event, Kind, StepKind
@@ -39,6 +39,7 @@ F = TypeVar("F", bound=Callable[..., None])
 
 _REMEMBERED_RUNS = 100_000
 _REMEMBERED_BLOCKS = 10_000
+_REMEMBERED_ANSWERS = 10_000
 _REMEMBERED_ABANDONED = 1_000
 _LOOSE_DOCUMENTS = 64
 
@@ -83,6 +84,7 @@ class Recorder(BaseCallbackHandler):
         self.timer = timer
         self._calls: dict[UUID, Call] = {}
         self._abandoned: dict[UUID, None] = {}
+        self._answered: dict[str, Call] = {}
         self._runs: dict[UUID, Run] = {}
         self._blocked: dict[UUID, None] = {}
         self._loose: deque[str] = deque(maxlen=_LOOSE_DOCUMENTS)
@@ -121,6 +123,7 @@ class Recorder(BaseCallbackHandler):
         """Drop the calls under way: in a forked process they are the parent's."""
         self._calls.clear()
         self._runs.clear()
+        self._answered.clear()
 
     def warn_once(self, reason: str) -> None:
         """Log what could not be taken down, once for each reason."""
@@ -175,8 +178,7 @@ class Recorder(BaseCallbackHandler):
         """Note an answer."""
         call = self._calls.pop(run_id, None)
         if call is not None:
-            seconds = self.timer() - call.started
-            self.received(Outcome(call=call, seconds=seconds, result=response))
+            self._end(call, response)
 
     @_never_raises
     def on_llm_error(
@@ -187,9 +189,7 @@ class Recorder(BaseCallbackHandler):
         if call is None:
             return
         call.batch.append(True)
-        seconds = self.timer() - call.started
-        partial = kwargs.get("response")
-        self.received(Outcome(call=call, seconds=seconds, result=partial, error=error))
+        self._end(call, kwargs.get("response"), error)
 
     @_never_raises
     def on_chain_start(
@@ -312,6 +312,45 @@ class Recorder(BaseCallbackHandler):
             call.batch = self._batch_of(size, parent_run_id)
         self._calls[run_id] = call
 
+    def _end(
+        self,
+        call: Call,
+        result: LLMResult | None,
+        error: BaseException | None = None,
+    ) -> None:
+        message = _first_message(result)
+        if message is not None and self._is_passed_on(call, message.id):
+            return
+        self.received(
+            Outcome(
+                call=call,
+                seconds=self.timer() - call.started,
+                result=result,
+                message=message,
+                error=error,
+            )
+        )
+
+    def _is_passed_on(self, call: Call, message_id: str | None) -> bool:
+        """Whether an answer is that of a call which was made inside this one.
+
+        A model that wraps another one returns its message, with the same id and the
+        same usage, which was billed once. (One that makes a message of its own from
+        it cannot be told from a second call.)
+        """
+        if not message_id:
+            return False
+        inner = self._answered.get(message_id)
+        if inner is not None and inner is not call and inner.started >= call.started:
+            return True
+        if self._calls:
+            self._answered[message_id] = call
+            if len(self._answered) > _REMEMBERED_ANSWERS:
+                self._answered.pop(next(iter(self._answered)), None)
+        else:
+            self._answered.clear()  # no call is under way that could wrap this one
+        return False
+
     def _call(
         self,
         kind: Kind,
@@ -398,3 +437,11 @@ class Recorder(BaseCallbackHandler):
             call = self._call("chat", [], run_id, data["parent_run_id"], metadata)
             call.model = data["model"] or call.model
         self.received(Outcome(call=call, seconds=0.0, blocked=str(data["reason"])))
+
+
+def _first_message(result: LLMResult | None) -> AIMessage | None:
+    """The first choice of a chat model's answer."""
+    generations = getattr(result, "generations", None)
+    if not generations or not generations[0]:
+        return None
+    return getattr(generations[0][0], "message", None)

@@ -44,10 +44,12 @@ class Line:
     Attributes:
         name: What it is called, in printable characters.
         totals: Its sums.
+        names: How many models, nodes or users it stands for.
     """
 
     name: str
     totals: Totals
+    names: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +217,8 @@ def _dearest(groups: Mapping[str | None, Totals], nameless: str) -> tuple[Line, 
         return lines
     rest = lines[_SHOWN:]
     others = _together(line.totals for line in rest)
-    return (*lines[:_SHOWN], Line(name=f"({len(rest):,} more)", totals=others))
+    more = Line(name=f"({len(rest):,} more)", totals=others, names=len(rest))
+    return (*lines[:_SHOWN], more)
 
 
 def _cheapest(groups: Groups) -> float | None:

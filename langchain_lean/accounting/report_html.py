@@ -12,7 +12,7 @@ from langchain_lean.accounting.report_svg import Bar, Span, band, bars, element
 if TYPE_CHECKING:
     from langchain_lean.accounting.report import Line, Report
 
-_TEXTS = ("model", "node", "user", "lever", "latency", "against", "")
+_KINDS = {"against": "prose", "": "remark"}
 
 
 def page(report: "Report") -> str:
@@ -29,7 +29,8 @@ def page(report: "Report") -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f"{element('title', escape(report.title))}\n</head>\n"
-        f'<body class="lean-page">\n{fragment(report)}\n</body>\n</html>\n'
+        '<body class="lean-page">\n'
+        f"{element('main', fragment(report))}\n</body>\n</html>\n"
     )
 
 
@@ -43,7 +44,7 @@ def fragment(report: "Report") -> str:
         One element with its own style, which touches nothing outside of it.
     """
     parts = _parts(report)
-    return element("style", CSS) + element("main", "\n".join(parts), class_="lean")
+    return element("style", CSS) + element("div", "\n".join(parts), class_="lean")
 
 
 def _parts(report: "Report") -> Iterator[str]:
@@ -100,10 +101,10 @@ def _tokens(report: "Report") -> str:
         start += part
     said = ", ".join(f"{name} {words.share(part)}" for name, part in parts)
     counts = anatomy.parts()
-    legend = element("ul", *(_key(n, p, counts[n]) for n, p in parts), class_="legend")
-    return _section(
-        "Where the tokens go", band("Where the tokens go", said, spans) + legend
-    )
+    keys = (_key(name, part, counts[name]) for name, part in parts)
+    heading = "Where the tokens go"
+    plot = band(heading, said, spans) + element("ul", *keys, class_="legend parts")
+    return _section(heading, plot)
 
 
 def _key(name: str, part: float, tokens: int) -> str:
@@ -120,13 +121,17 @@ def _costs(what: str, lines: "Sequence[Line]") -> str:
         Bar(
             line.name,
             words.cost(line.totals),
-            [Span(0, _ratio(line.totals.cost, most), "solid")],
+            [Span(0, _ratio(line.totals.cost, most), _kind(line))],
         )
         for line in lines
     ]
     heading = f"Cost by {what}"
     plot = bars(heading, _described(rows), rows)
     return _section(heading, plot, _table(heading, words.table(what, lines)))
+
+
+def _kind(line: "Line") -> str:
+    return "accent" if line.names == 1 else "rest"
 
 
 def _savings(report: "Report") -> str:
@@ -136,17 +141,16 @@ def _savings(report: "Report") -> str:
     levers = words.ranked(report)
     most = max([own, *(lever.total for _, lever in levers)])
     rows: list[Bar] = []
-    cells = [("lever", "times", "exact", "counterfactual", "against")]
+    cells: list[tuple[str, ...]] = [("lever", *words.LEVER_COLUMNS)]
     for name, lever in levers:
         exact = _ratio(lever.exact, most)
         compared = min(_ratio(lever.counterfactual, most), 1 - exact)
-        spans = [Span(0, exact, "solid"), Span(exact, compared, "pale")]
+        spans = [Span(0, exact, "accent"), Span(exact, compared, "pale")]
         rows.append(Bar(name, words.lever_saved(lever), spans))
-        amounts = words.money(lever.exact), words.money(lever.counterfactual)
-        against = words.against(lever.baselines)
-        cells.append((name, f"{lever.count:,}", *amounts, against))
+        cells.append((name, *words.lever_cells(lever)))
     if cost := words.own_cost(report):
         rows.append(Bar("their own cost", cost, [Span(0, _ratio(own, most), "spent")]))
+        cells.append(("their own cost", "", cost, "", ""))
     heading = "Savings by lever"
     plot = bars(heading, _described(rows), rows) + _kinds("exact", "counterfactual")
     return _section(heading, plot, _table(heading, cells))
@@ -162,7 +166,7 @@ def _latency(report: "Report") -> str:
             f"{words.duration(row.p50)} · {words.duration(row.p95)}",
             [
                 Span(0, _ratio(row.p95, most), "pale"),
-                Span(0, _ratio(row.p50, most), "solid"),
+                Span(0, _ratio(row.p50, most), "accent"),
             ],
         )
         for row in report.latency
@@ -174,7 +178,7 @@ def _latency(report: "Report") -> str:
 def _kinds(solid: str, pale: str) -> str:
     keys = (
         element("li", element("span", class_=f"key {kind}", aria_hidden="true"), name)
-        for kind, name in (("solid", solid), ("pale", pale))
+        for kind, name in (("accent", solid), ("pale", pale))
     )
     return element("ul", *keys, class_="legend")
 
@@ -197,7 +201,7 @@ def _section(heading: str, *columns: str) -> str:
 def _table(label: str, rows: Sequence[tuple[str, ...]]) -> str:
     """A table in a box of its own, which scrolls when it is too wide."""
     names = rows[0]
-    kinds = ["text" if name in _TEXTS else "number" for name in names]
+    kinds = ["name", *(_KINDS.get(name, "number") for name in names[1:])]
     head = (
         element("th", name, scope="col", class_=kind) if name else element("td")
         for name, kind in zip(names, kinds, strict=True)

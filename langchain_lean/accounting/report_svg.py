@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import NamedTuple
 
-_ROW = 42
+_ROW = 44
 _BAR = 8
-_BAND = 30
+_BAND = 32
 
 
 class Span(NamedTuple):
@@ -63,7 +63,7 @@ def bars(title: str, description: str, rows: Sequence[Bar]) -> str:
         rows: The bars, from the top.
     """
     drawn = (_row(number * _ROW, row) for number, row in enumerate(rows))
-    return _plot(title, description, len(rows) * _ROW, *drawn)
+    return _plot("bars", title, description, len(rows) * _ROW, *drawn)
 
 
 def band(title: str, description: str, spans: Sequence[tuple[str, Span]]) -> str:
@@ -78,15 +78,16 @@ def band(title: str, description: str, spans: Sequence[tuple[str, Span]]) -> str
         element("g", element("title", escape(name)), _rect(span, 0, _BAND))
         for name, span in spans
     )
-    return _plot(title, description, _BAND, *drawn)
+    return _plot("band", title, description, _BAND, *drawn)
 
 
-def _plot(title: str, description: str, height: int, *drawn: str) -> str:
+def _plot(kind: str, title: str, description: str, height: int, *drawn: str) -> str:
     return element(
         "svg",
         element("title", escape(title)),
         element("desc", escape(description)),
         *drawn,
+        class_=kind,
         role="img",
         width="100%",
         height=height,
@@ -94,15 +95,20 @@ def _plot(title: str, description: str, height: int, *drawn: str) -> str:
 
 
 def _row(top: int, row: Bar) -> str:
-    label = element("text", escape(row.label), y=15)
+    label = element("text", escape(_short(row.label)), y=15)
     return element(
         "g",
         element("title", escape(f"{row.label}: {row.value}")),
-        element("svg", label, y=top, width="68%", height=20),  # cuts a long label off
+        element("svg", label, y=top, width="56%", height=20),  # cuts off what is wide
         element("text", escape(row.value), class_="value", x="100%", y=top + 15),
         _rect(Span(0, 1, "rail"), top + 22, _BAR),
         *(_rect(span, top + 22, _BAR) for span in row.spans if span.length > 0),
     )
+
+
+def _short(label: str) -> str:
+    """A label without its middle, where it is long: ids differ at their ends."""
+    return label if len(label) <= 28 else f"{label[:13]}…{label[-14:]}"
 
 
 def _rect(span: Span, top: int, height: int) -> str:

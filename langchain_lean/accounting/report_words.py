@@ -15,6 +15,10 @@ NOTHING_YET = (
     'config={"callbacks": [ledger]}, or make calls inside `with track(ledger):`.'
 )
 
+LEVER_COLUMNS = ("times", "exact", "counterfactual", "against")
+
+_CENT = Decimal("0.01")
+_COLUMNS = ("calls", "input", "cached", "output", "cost")
 _BASELINES_SHOWN = 3
 _REMARKS = (
     ("unpriced", "unpriced"),
@@ -33,12 +37,14 @@ def printable(text: str) -> str:
 
 
 def money(amount: Decimal) -> str:
-    """Dollars: cents from a dollar up, three significant digits below."""
-    sign, size = "-" if amount < 0 else "", abs(amount)
-    if size >= 1 or not size:
-        return f"{sign}${size:,.2f}"
-    whole, _, digits = f"{size:.{2 - size.adjusted()}f}".rstrip("0").partition(".")
-    return f"{sign}${whole}.{digits:0<2}"
+    """Dollars: cents from a dollar up, then tenths of them, then 3 significant digits.
+
+    `$2.41`, `$0.113`, `$0.000113`.
+    """
+    size, places = abs(amount), 2
+    if 0 < size < 1:
+        places = 3 if size >= _CENT else 2 - size.adjusted()
+    return f"{'-' if amount < 0 else ''}${size:,.{places}f}"
 
 
 def count(number: int) -> str:
@@ -83,7 +89,7 @@ def table(what: str, lines: Sequence["Line"]) -> list[tuple[str, ...]]:
 
     A cost that leaves calls out says so in a last column of its own, without a name.
     """
-    rows = [(what, "calls", "input", "cached", "output", "cost", "")]
+    rows: list[tuple[str, ...]] = [(what, *_COLUMNS, "")]
     for line in lines:
         totals, usage = line.totals, line.totals.usage
         tokens = (usage.input, usage.cache_read, usage.output)
@@ -163,6 +169,14 @@ def lever_saved(lever: "LeverSaving") -> str:
     return _sum(lever.total, lever.unpriced)
 
 
+def lever_cells(lever: "LeverSaving") -> tuple[str, ...]:
+    """A row of the table of levers, in the order of `LEVER_COLUMNS`."""
+    missing = f" ({lever.unpriced:,} unpriced)" if lever.unpriced else ""
+    kinds = (lever.exact, lever.counterfactual)
+    amounts = (money(amount) if amount else "-" for amount in kinds)
+    return (f"{lever.count or '-'}{missing}", *amounts, against(lever.baselines))
+
+
 def own_cost(report: "Report") -> str:
     """What the levers' own calls cost; empty if there were none."""
     own = sum(report.savings.own_cost.values(), Decimal(0))
@@ -179,8 +193,8 @@ def levers(report: "Report") -> list[str]:
 def baselines(report: "Report") -> list[str]:
     """What the counterfactual savings are compared with."""
     return [
-        f"{printable(name)} against {against(lever.baselines)}"
-        for name, lever in sorted(report.savings.levers.items())
+        f"{name} against {against(lever.baselines)}"
+        for name, lever in ranked(report)
         if lever.baselines
     ]
 

@@ -1,0 +1,654 @@
+"""The ledger is right where LangChain's own usage handler is not."""
+
+import asyncio
+import gc
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any, TypedDict
+from uuid import uuid4
+
+import pytest
+from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import (
+    UsageMetadataCallbackHandler,
+    get_usage_metadata_callback,
+)
+from langchain_core.language_models import (
+    BaseChatModel,
+    FakeListLLM,
+    FakeMessagesListChatModel,
+)
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, ChatResult, LLMResult
+from langchain_core.runnables import RunnableLambda
+from langgraph.graph import END, START, StateGraph
+
+from langchain_lean import (
+    MeteredEmbeddings,
+    TokenLedger,
+    TokenUsage,
+    UnpricedModelError,
+    local_embeddings,
+    track,
+)
+from langchain_lean.accounting.entry import LedgerEntry
+from langchain_lean.accounting.savings import report_blocked
+from langchain_lean.errors import ConfigurationError
+from tests.unit.accounting.conftest import PRICES, Clock
+
+Make = Callable[..., Any]
+
+USAGE = {"input_tokens": 1000, "output_tokens": 100, "total_tokens": 1100}
+COST = Decimal("0.002")  # 1000 at $1 and 100 at $10 a million
+
+
+def answer(text: str = "Paris.", **usage: Any) -> AIMessage:
+    return AIMessage(text, usage_metadata={**USAGE, **usage})
+
+
+def only(ledger: TokenLedger) -> LedgerEntry:
+    (entry,) = ledger.entries()
+    return entry
+
+
+class TestOneCall:
+    def test_tokens_cost_model_and_user_stand_in_one_entry(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        config = {"callbacks": [ledger], "metadata": {"user_id": "ada"}, "tags": ["x"]}
+        model(answer()).invoke("What is the capital of France?", config)
+        entry = only(ledger)
+        assert entry.usage == TokenUsage(input=1000, output=100)
+        assert entry.cost is not None
+        assert entry.cost.total == COST
+        assert (entry.model, entry.user_id, entry.tags) == ("test-model", "ada", ("x",))
+        assert not entry.estimated
+
+    async def test_all_ways_of_calling_count_the_same(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        config = {"callbacks": [ledger]}
+        stand_in = model(answer())
+        stand_in.invoke("q", config)
+        await stand_in.ainvoke("q", config)
+        list(stand_in.stream("q", config))
+        _ = [chunk async for chunk in stand_in.astream("q", config)]
+        stand_in.batch(["q", "q"], config)
+        await stand_in.abatch(["q", "q"], config)
+        totals = ledger.totals()
+        assert totals.calls == 8
+        assert totals.usage == TokenUsage(input=8000, output=800)
+        assert totals.cost == 8 * COST
+
+    def test_a_stream_knows_when_its_first_token_came(
+        self, ledger: TokenLedger, model: Make, clock: Clock
+    ) -> None:
+        stream = model(answer("One two three.")).stream("q", {"callbacks": [ledger]})
+        clock.now += 2
+        next(stream)
+        clock.now += 3
+        list(stream)
+        entry = only(ledger)
+        assert (entry.first_token_seconds, entry.seconds) == (2.0, 5.0) or (
+            entry.first_token_seconds,
+            entry.seconds,
+        ) == (0.0, 3.0)
+
+
+class TestWhereTheBuiltInHandlerIsWrong:
+    def test_an_answer_without_a_model_name_is_counted(
+        self, ledger: TokenLedger
+    ) -> None:
+        nameless = GenericFakeChatModel(messages=iter([answer()]))
+        built_in = UsageMetadataCallbackHandler()
+        nameless.invoke("q", {"callbacks": [ledger, built_in]})
+        assert built_in.usage_metadata == {}
+        assert only(ledger).usage == TokenUsage(input=1000, output=100)
+        assert only(ledger).unpriced
+
+    def test_a_cache_hit_costs_nothing_and_shows_what_it_saved(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        built_in = UsageMetadataCallbackHandler()
+        cached = model(answer(), cache=InMemoryCache())
+        for _ in range(3):
+            cached.invoke("q", {"callbacks": [ledger, built_in]})
+        assert built_in.usage_metadata["test-model"]["input_tokens"] == 3000
+        totals = ledger.totals()
+        assert (totals.calls, totals.flags["cache_hit"]) == (3, 2)
+        assert totals.usage == TokenUsage(input=1000, output=100)
+        assert totals.cost == COST
+        saved = ledger.savings().levers["cache"]
+        assert (saved.count, saved.exact, saved.counterfactual) == (2, 2 * COST, 0)
+
+    def test_a_cache_hit_that_carries_no_tokens_claims_no_saving(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        cached = model("Paris.", cache=InMemoryCache(), report_usage=False)
+        for _ in range(2):
+            cached.invoke("q", {"callbacks": [ledger]})
+        first, second = ledger.entries()
+        assert first.estimated
+        assert second.cache_hit
+        assert second.usage == TokenUsage()
+        assert ledger.savings().levers == {}
+
+    def test_a_stream_the_caller_breaks_off_is_estimated(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        built_in = UsageMetadataCallbackHandler()
+        config = {"callbacks": [ledger, built_in]}
+        stream = model(answer("one two three four five six")).stream(
+            "a question", config
+        )
+        for _ in range(3):
+            next(stream)
+        stream.close()
+        assert built_in.usage_metadata == {}
+        entry = only(ledger)
+        assert entry.stopped_early
+        assert entry.estimated
+        assert not entry.failed
+        assert entry.usage.input > 2
+        assert 1 <= entry.usage.output <= 6
+
+    def test_a_stream_that_breaks_is_estimated_and_failed(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        broken = model(answer("one two three four five"), fail_after=3)
+        with pytest.raises(ConnectionError):
+            list(broken.stream("a question", {"callbacks": [ledger]}))
+        entry = only(ledger)
+        assert (entry.failed, entry.estimated) == (True, True)
+        assert entry.reason == "ConnectionError"
+        assert entry.usage.input > 0
+        assert entry.usage.output > 0
+        assert ledger.totals().cost > 0
+
+    def test_a_call_that_fails_without_an_answer_costs_nothing(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        with pytest.raises(ValueError, match="no"):
+            model(ValueError("no")).invoke("q", {"callbacks": [ledger]})
+        entry = only(ledger)
+        assert (entry.failed, entry.estimated) == (True, False)
+        assert entry.usage == TokenUsage()
+        assert not entry.unpriced
+
+    async def test_a_cancelled_call_is_abandoned_once_its_run_has_ended(
+        self, ledger: TokenLedger
+    ) -> None:
+        async def ask(question: str) -> str:
+            slow = SlowModel()
+            return str((await slow.ainvoke(question)).content)
+
+        with pytest.raises(asyncio.TimeoutError):
+            async with asyncio.timeout(0.01):
+                await RunnableLambda(ask).ainvoke("q", {"callbacks": [ledger]})
+        entry = only(ledger)
+        assert (entry.abandoned, entry.estimated, entry.failed) == (True, True, False)
+        assert entry.usage.input > 0
+        assert entry.usage.output == 0
+
+    async def test_a_cancelled_call_alone_is_abandoned_after_a_while(
+        self, ledger: TokenLedger, clock: Clock
+    ) -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            async with asyncio.timeout(0.01):
+                await SlowModel().ainvoke("q", {"callbacks": [ledger]})
+        assert list(ledger.entries()) == []
+        clock.now += ledger.abandon_after + 1
+        assert only(ledger).abandoned
+
+    def test_a_call_that_ends_after_all_is_no_longer_abandoned(
+        self, ledger: TokenLedger, clock: Clock
+    ) -> None:
+        run_id = uuid4()
+        ledger.on_chat_model_start({}, [[HumanMessage("q")]], run_id=run_id)
+        clock.now += ledger.abandon_after + 1
+        assert only(ledger).abandoned
+        ledger.on_llm_end(result(answer()), run_id=run_id)
+        assert not only(ledger).abandoned
+        assert only(ledger).usage.input == 1000
+
+    def test_of_several_prompts_where_one_fails_none_is_lost(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        stand_in = model(answer(), answer(), ValueError("third"), loop=False)
+        built_in = UsageMetadataCallbackHandler()
+        prompts: list[list[BaseMessage]] = [[HumanMessage(text)] for text in "abc"]
+        with pytest.raises(ValueError, match="third"):
+            stand_in.generate(prompts, callbacks=[ledger, built_in])
+        assert built_in.usage_metadata == {}
+        entries = list(ledger.entries())
+        assert sorted((e.abandoned, e.failed) for e in entries) == [
+            (False, True),
+            (True, False),
+            (True, False),
+        ]
+        assert all(e.usage.input > 0 for e in entries if e.abandoned)
+
+    async def test_of_several_async_prompts_the_answered_ones_are_whole(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        stand_in = model(answer(), answer(), ValueError("third"), loop=False)
+        prompts: list[list[BaseMessage]] = [[HumanMessage(text)] for text in "abc"]
+        with pytest.raises(ValueError, match="third"):
+            await stand_in.agenerate(prompts, callbacks=[ledger])
+        totals = ledger.totals()
+        assert totals.flags == {"failed": 1}
+        assert totals.usage.input == 2000
+
+    def test_a_handler_given_twice_counts_once(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        built_in = UsageMetadataCallbackHandler()
+        handlers = [ledger, ledger, built_in, built_in]
+        model(answer()).invoke("q", {"callbacks": handlers})
+        assert built_in.usage_metadata["test-model"]["input_tokens"] == 2000
+        assert only(ledger).usage.input == 1000
+
+    def test_plain_threads_are_seen_when_asked(self, model: Make) -> None:
+        with (
+            track(TokenLedger(prices=PRICES), all_threads=True) as ledger,
+            ThreadPoolExecutor(4) as pool,
+        ):
+            list(pool.map(lambda _: model(answer()).invoke("q"), range(8)))
+        assert ledger.totals().calls == 8
+
+    def test_a_model_that_wraps_another_counts_what_was_billed_once(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        wrapper = Wrapper(inner=model(answer(), loop=True))
+        with get_usage_metadata_callback() as built_in, track(ledger):
+            wrapper.invoke("q")
+        assert built_in.usage_metadata["test-model"]["input_tokens"] == 2000
+        assert ledger.totals().calls == 1
+        assert ledger.totals().usage.input == 1000
+        assert ledger.totals().cost == COST
+
+    def test_a_stand_in_that_returns_one_message_again_and_again_is_counted(
+        self, ledger: TokenLedger
+    ) -> None:
+        fake = FakeMessagesListChatModel(responses=[answer()])
+        for _ in range(3):
+            fake.invoke("q", {"callbacks": [ledger]})
+        assert ledger.totals().usage.input == 3000
+
+    def test_retries_and_fallbacks_count_every_try(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        flaky = model(ConnectionError("again"), answer(), loop=False).with_retry(
+            wait_exponential_jitter=False, stop_after_attempt=2
+        )
+        broken = model(ValueError("down")).with_fallbacks([model(answer())])
+        flaky.invoke("q", {"callbacks": [ledger]})
+        broken.invoke("q", {"callbacks": [ledger]})
+        totals = ledger.totals()
+        assert (totals.calls, totals.flags["failed"]) == (4, 2)
+        assert totals.usage.input == 2000
+
+    def test_choices_of_one_call_are_counted_once(self, ledger: TokenLedger) -> None:
+        run_id = uuid4()
+        ledger.on_chat_model_start({}, [[HumanMessage("q")]], run_id=run_id)
+        choices = [ChatGeneration(message=answer()) for _ in range(3)]
+        ledger.on_llm_end(LLMResult(generations=[choices]), run_id=run_id)
+        assert only(ledger).usage == TokenUsage(input=1000, output=100)
+
+    def test_a_plain_language_model_is_counted(self, ledger: TokenLedger) -> None:
+        FakeListLLM(responses=["Paris."]).invoke("capital?", {"callbacks": [ledger]})
+        entry = only(ledger)
+        assert (entry.kind, entry.estimated) == ("completion", True)
+        assert entry.usage.input > 0
+        assert entry.usage.output > 0
+
+    async def test_embeddings_are_counted(self, ledger: TokenLedger) -> None:
+        embeddings = MeteredEmbeddings(local_embeddings(), ledger, model="test-model")
+        assert len(embeddings.embed_query("one two three")) == 256
+        assert len(embeddings.embed_documents(["one", "two"])) == 2
+        await embeddings.aembed_query("one two three")
+        await embeddings.aembed_documents(["one", "two"])
+        totals = ledger.totals(by="kind")
+        assert totals["embedding"].calls == 4
+        assert totals["embedding"].usage == TokenUsage(input=3 + 2 + 3 + 2)
+        assert totals["embedding"].cost == Decimal("0.00001")
+
+    def test_embeddings_find_the_tracking_ledger(self) -> None:
+        with track() as outer, track() as inner:
+            MeteredEmbeddings(local_embeddings()).embed_query("one two three")
+        assert outer.totals().calls == inner.totals().calls == 1
+
+
+class TestBlockedCalls:
+    @pytest.mark.parametrize("seen", ["start", "no start", "start too late"])
+    def test_a_blocked_call_stands_once(self, ledger: TokenLedger, seen: str) -> None:
+        run_id = uuid4()
+
+        def start() -> None:
+            ledger.on_chat_model_start(
+                {},
+                [[HumanMessage("q")]],
+                run_id=run_id,
+                metadata={"ls_model_name": "test-model", "user_id": "ada"},
+            )
+
+        if seen == "start":
+            start()
+        for _ in range(2):
+            report_blocked(
+                run_id,
+                reason="budget",
+                model="test-model",
+                metadata={"user_id": "ada"},
+                callbacks=ledger,
+            )
+        if seen == "start too late":
+            start()
+        entry = only(ledger)
+        assert (entry.blocked, entry.reason, entry.model) == (
+            True,
+            "budget",
+            "test-model",
+        )
+        assert entry.user_id == "ada"
+        assert ledger.totals().cost == 0
+
+    def test_without_callbacks_the_tracking_ledger_is_told(self) -> None:
+        with track() as ledger:
+            report_blocked(uuid4(), reason="budget", model="test-model")
+        assert ledger.totals().flags == {"blocked": 1}
+
+    def test_where_nobody_listens_nothing_happens(self) -> None:
+        report_blocked(uuid4(), reason="budget")
+
+
+class TestBadReports:
+    @pytest.mark.parametrize(
+        "usage",
+        [
+            {"input_tokens": -5, "output_tokens": 1, "total_tokens": -4},
+            {"input_tokens": 1.5, "output_tokens": 1, "total_tokens": 2},
+            {"input_tokens": "many", "output_tokens": 1, "total_tokens": 2},
+            {"input_tokens": True, "output_tokens": 1, "total_tokens": 2},
+            {"input_tokens": float("nan"), "output_tokens": 1, "total_tokens": 2},
+            {"input_tokens": 10**30, "output_tokens": 1, "total_tokens": 2},
+            {
+                "input_tokens": 5,
+                "output_tokens": 1,
+                "total_tokens": 6,
+                "input_token_details": {"cache_read": 50},
+            },
+        ],
+    )
+    def test_what_cannot_be_true_is_estimated_and_logged_once(
+        self,
+        ledger: TokenLedger,
+        usage: dict[str, Any],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        message = answer()
+        message.usage_metadata = usage  # type: ignore[assignment]
+        for _ in range(3):
+            run_id = uuid4()
+            ledger.on_chat_model_start({}, [[HumanMessage("hello")]], run_id=run_id)
+            ledger.on_llm_end(result(message), run_id=run_id)
+        totals = ledger.totals()
+        assert totals.flags["estimated"] == 3
+        assert 3 <= totals.usage.input <= 60
+        assert len(caplog.records) == 1
+        assert all(entry.reason for entry in ledger.entries())
+
+    def test_a_model_without_a_price_is_said_to_be_unpriced(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        config = {"callbacks": [ledger]}
+        model(answer(), model_name="my-own").invoke("q", config)
+        model(answer()).invoke("q", config)
+        totals = ledger.totals()
+        assert (totals.unpriced, totals.cost) == (1, COST)
+        with pytest.raises(UnpricedModelError):
+            ledger.prices.cost(TokenUsage(input=1), "my-own")
+
+
+class TestTotals:
+    def test_totals_are_made_by_any_field(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        for user, name in (("ada", "test-model"), ("bob", "test-model"), ("bob", "x")):
+            config = {"callbacks": [ledger], "metadata": {"user_id": user}}
+            model(answer(), model_name=name).invoke("q", config)
+        assert {k: t.calls for k, t in ledger.totals(by="user_id").items()} == {
+            "ada": 1,
+            "bob": 2,
+        }
+        by_both = ledger.totals(by=("user_id", "model"))
+        assert by_both[("bob", "x")].unpriced == 1
+        assert sum(t.calls for t in by_both.values()) == ledger.totals().calls == 3
+
+    def test_an_unknown_field_is_refused_with_the_known_ones(
+        self, ledger: TokenLedger
+    ) -> None:
+        with pytest.raises(ConfigurationError, match="user_id"):
+            ledger.totals(by="customer")
+
+    def test_an_empty_ledger_has_totals_of_nothing(self, ledger: TokenLedger) -> None:
+        assert ledger.totals().calls == 0
+        assert ledger.totals(by="model") == {}
+
+
+class TestGraphs:
+    class State(TypedDict):
+        messages: list[Any]
+
+    def graph(self, node: Callable[..., Any], **options: Any) -> Any:
+        builder: Any = StateGraph(self.State, **options)
+        builder.add_node("draft", node)
+        builder.add_edge(START, "draft")
+        builder.add_edge("draft", END)
+        return builder.compile()
+
+    def test_calls_know_their_node_and_those_of_sub_graphs_their_path(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        def ask(state: Any) -> Any:
+            return {"messages": [model(answer()).invoke("q")]}
+
+        inner = self.graph(ask)
+        outer: Any = StateGraph(self.State)
+        outer.add_node("research", inner)
+        outer.add_edge(START, "research")
+        outer.compile().invoke({"messages": []}, {"callbacks": [ledger]})
+        inner.invoke({"messages": []}, {"callbacks": [ledger]})
+        assert set(ledger.totals(by="node")) == {"research/draft", "draft"}
+
+    async def test_the_user_is_found_in_the_configurable_and_in_the_context(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        class Context(TypedDict):
+            user_id: str
+
+        def ask(state: Any) -> Any:
+            return {"messages": [model(answer()).invoke("q")]}
+
+        graph = self.graph(ask, context_schema=Context)
+        config: Any = {"callbacks": [ledger], "configurable": {"user_id": "ada"}}
+        graph.invoke({"messages": []}, config)
+        await graph.ainvoke(
+            {"messages": []}, {"callbacks": [ledger]}, context={"user_id": "bob"}
+        )
+        assert set(ledger.totals(by="user_id")) == {"ada", "bob"}
+
+    def test_a_graph_under_track_needs_no_callbacks(self, model: Make) -> None:
+        def ask(state: Any) -> Any:
+            return {"messages": [model(answer()).invoke("q")]}
+
+        with track(TokenLedger(prices=PRICES)) as ledger:
+            self.graph(ask).invoke({"messages": []})
+        assert ledger.totals(by="node")["draft"].cost == COST
+
+
+class TestRecording:
+    def test_what_no_callback_sees_is_recorded_by_hand(
+        self, ledger: TokenLedger
+    ) -> None:
+        ledger.record(model="test-model", usage=TokenUsage(input=1000, output=100))
+        ledger.record(
+            model="test-model",
+            usage={"prompt_tokens": 1000, "completion_tokens": 100},
+            user_id="ada",
+        )
+        assert ledger.totals().cost == 2 * COST
+        assert ledger.totals(by="user_id")["ada"].calls == 1
+
+    def test_an_unknown_usage_object_is_refused(self, ledger: TokenLedger) -> None:
+        with pytest.raises(ConfigurationError, match="TokenUsage"):
+            ledger.record(model="test-model", usage={"units": 3})
+
+    def test_feedback_is_kept_by_run(self, ledger: TokenLedger, model: Make) -> None:
+        model(answer()).invoke("q", {"callbacks": [ledger]})
+        run_id = only(ledger).run_id
+        ledger.feedback(run_id, good=True)
+        ledger.feedback("other", good=False)
+        assert ledger.feedbacks() == {run_id: True, "other": False}
+
+    def test_texts_are_kept_only_when_asked(self, model: Make) -> None:
+        for keep in (False, True):
+            ledger = TokenLedger(keep_text=keep)
+            model(answer("secret answer")).invoke("secret", {"callbacks": [ledger]})
+            entry = only(ledger)
+            assert entry.answer is not None
+            texts = {
+                ledger.text(mark.digest) for mark in (*entry.messages, entry.answer)
+            }
+            assert texts == ({"secret", "secret answer"} if keep else {None})
+
+    def test_without_text_nothing_of_it_is_in_memory(self, model: Make) -> None:
+        ledger = TokenLedger()
+        secret = "xyzzy" + str(uuid4())
+        model(answer()).invoke(secret, {"callbacks": [ledger]})
+        ledger.flush()
+        gc.collect()
+        kept = [value for value in gc.get_objects() if isinstance(value, LedgerEntry)]
+        assert kept
+        assert not [entry for entry in kept if secret in repr(entry)]
+
+    def test_equal_messages_have_equal_marks_in_one_ledger_only(
+        self, model: Make
+    ) -> None:
+        ledgers = TokenLedger(), TokenLedger()
+        stand_in = model(answer())
+        for _ in range(2):
+            stand_in.invoke("same", {"callbacks": list(ledgers)})
+        marks = [[e.messages[0] for e in ledger.entries()] for ledger in ledgers]
+        assert marks[0][0] == marks[0][1]
+        assert marks[1][0] == marks[1][1]
+        assert marks[0][0].digest != marks[1][0].digest
+        assert marks[0][0].length == marks[1][0].length == 4
+
+    def test_the_counter_learns_from_what_is_reported(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        text = "How many tokens does a provider count in a text such as this one?"
+        before = ledger.counter.count([HumanMessage(text)], model="test-model")
+        for _ in range(60):
+            usage = {"input_tokens": before * 2, "output_tokens": 1, "total_tokens": 0}
+            model(answer(**usage)).invoke(text, {"callbacks": [ledger]})
+            ledger.flush()
+        after = ledger.counter.count([HumanMessage(text)], model="test-model")
+        assert after > 1.5 * before
+
+    def test_calls_from_many_threads_are_all_there(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        barrier = threading.Barrier(8)
+        stand_in = model(answer())
+
+        def ask() -> None:
+            barrier.wait()
+            for _ in range(50):
+                stand_in.invoke("q", {"callbacks": [ledger]})
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert ledger.totals().calls == 400
+        assert ledger.totals().usage.input == 400_000
+
+    def test_a_table_has_a_row_for_each_call(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        pytest.importorskip("pandas")
+        model(answer()).invoke("q", {"callbacks": [ledger]})
+        frame = ledger.to_pandas()
+        assert len(frame) == 1
+        assert frame.loc[0, "cost"] == pytest.approx(0.002)
+        assert frame.loc[0, "input"] == 1000
+
+
+class TestTimings:
+    def test_times_are_split_by_what_a_run_did(
+        self, ledger: TokenLedger, clock: Clock
+    ) -> None:
+        root, call, tool, search = uuid4(), uuid4(), uuid4(), uuid4()
+        ledger.on_chain_start({}, {}, run_id=root, name="agent")
+        ledger.on_retriever_start({}, "q", run_id=search, parent_run_id=root)
+        clock.now += 1
+        ledger.on_retriever_end([], run_id=search)
+        ledger.on_chat_model_start(
+            {}, [[HumanMessage("q")]], run_id=call, parent_run_id=root
+        )
+        clock.now += 2
+        ledger.on_llm_new_token("P", run_id=call)
+        clock.now += 4
+        ledger.on_llm_end(result(answer()), run_id=call)
+        ledger.on_tool_start({"name": "look"}, "q", run_id=tool, parent_run_id=root)
+        clock.now += 8
+        ledger.on_tool_error(ValueError(), run_id=tool)
+        ledger.on_chain_end({}, run_id=root)
+        (timing,) = ledger.timings()
+        assert timing.total == 15
+        assert (timing.retrieval, timing.first_token) == (1, 2)
+        assert (timing.generation, timing.tools) == (4, 8)
+        assert [(s.kind, s.failed) for s in ledger.steps()] == [
+            ("retriever", False),
+            ("tool", True),
+            ("run", False),
+        ]
+
+
+def result(message: AIMessage) -> LLMResult:
+    return LLMResult(generations=[[ChatGeneration(message=message)]])
+
+
+class SlowModel(BaseChatModel):
+    """Answers only when it is cancelled, that is never."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "slow"
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        raise NotImplementedError
+
+    async def _agenerate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+class Wrapper(BaseChatModel):
+    """A model that calls another one, as gateways and routers do."""
+
+    inner: BaseChatModel
+
+    @property
+    def _llm_type(self) -> str:
+        return "wrapper"
+
+    def _generate(self, messages: Any, *args: Any, **kwargs: Any) -> ChatResult:
+        message = self.inner.invoke(messages)
+        return ChatResult(generations=[ChatGeneration(message=message)])
