@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langchain_core.documents import Document
 from langchain_core.exceptions import ModelError
@@ -28,6 +28,7 @@ from langgraph.graph.state import CompiledStateGraph
 from rich.console import Console
 from rich.progress import Progress
 
+from langchain_lean.accounting.entry import Totals
 from langchain_lean.accounting.ledger import TokenLedger, track
 from langchain_lean.accounting.prices import PriceBook
 from langchain_lean.accounting.report import Line, Report
@@ -43,9 +44,6 @@ from langchain_lean.demo_data import (
 from langchain_lean.errors import ConfigurationError, LeanError
 from langchain_lean.testing import ExtractiveChatModel
 
-if TYPE_CHECKING:
-    from langchain_lean.accounting.entry import Totals
-
 STRONG = {
     "standin": "gpt-6.1-sol",
     "openai": "gpt-6.1-sol",
@@ -54,7 +52,6 @@ STRONG = {
 """The strong model of each provider; the stand-in only has its prices."""
 
 _CHUNKS = 20
-_RIGHT = "name a function or class that solves it."
 _RULES = (
     "You staff the help desk for Python. Name whichever part solves it, "
     "then explain it briefly. Rely on the documentation alone."
@@ -119,16 +116,17 @@ class ArmResult:
     def figures(self) -> dict[str, Any]:
         """Give the figures as JSON values; dollars are exact, as text."""
         report = self.report
+        shares = report.total.anatomy.shares()
         return {
             "arm": self.name,
             "questions": len(self.answers),
             "right": self.right,
             **_sums(report.total),
-            "shares": report.total.anatomy.shares(),
+            "shares": {k: round(v, 4) for k, v in shares.items()},
             "by_model": _by_name(report.models),
             "by_node": _by_name(report.nodes),
             "by_user": _by_name(report.users),
-            "seconds": {part.part: part.p50 for part in report.latency},
+            "seconds_p50": {part.part: part.p50 for part in report.latency},
         }
 
 
@@ -238,11 +236,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = _asked(console, model, options.questions)
         report = replace(result.report, title=f"Help desk, {_model_label(options)}")
         console.print("", report, "", sep="\n")
-        _say(console, f"{result.right} of {len(result.answers)} answers {_RIGHT}")
+        right = f"{result.right} of {len(result.answers)}"
+        _say(console, f"{right} answers name a function or class that solves it.")
         report.write_html(options.output)
     except (LeanError, OSError) as error:
         return _failed(error, 2)
-    except ModelError as error:
+    except _provider_errors(options.provider) as error:
         return _failed(error, 1)
     _say(console, f"The report is in {options.output}.")
     if options.json:
@@ -322,6 +321,15 @@ def _check_aws() -> None:
         raise ConfigurationError(msg)
 
 
+def _provider_errors(provider: str) -> tuple[type[Exception], ...]:
+    """What a failing provider raises; LangChain has its own errors for OpenAI only."""
+    if provider != "bedrock":
+        return (ModelError,)
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return BotoCoreError, ClientError
+
+
 def _say(console: Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
@@ -335,7 +343,7 @@ def _by_name(lines: Iterable[Line]) -> dict[str, Any]:
     return {line.name: _sums(line.totals) for line in lines}
 
 
-def _sums(totals: "Totals") -> dict[str, Any]:
+def _sums(totals: Totals) -> dict[str, Any]:
     return {
         "calls": totals.calls,
         "input_tokens": totals.usage.input,

@@ -74,8 +74,10 @@ class Bookkeeper:
         self._observations: deque[tuple[Outcome, int]] = deque(maxlen=_OBSERVATIONS)
         self._unwritten: deque[Batch] = deque()
         self._unexported: deque[LedgerEntry] = deque()
+        self._told: dict[str, None] = {}
         self._learned_since = False
         self._lock = threading.RLock()
+        self._exporting = threading.RLock()
         self._writer = Background(self._write_soon, name="lean-ledger-writer")
         self._learner = Background(self._learn_soon, name="lean-ledger-learner")
         self._restore()
@@ -121,6 +123,7 @@ class Bookkeeper:
     def forget(self) -> None:
         """Start anew in a forked process: what is not written is its parent's."""
         self._lock = threading.RLock()
+        self._exporting = threading.RLock()
         for queue in (self._inbox, self._observations, self._unwritten):
             queue.clear()
         self._unexported.clear()
@@ -173,7 +176,7 @@ class Bookkeeper:
             entries = [entry.priced(self.prices) for entry in entries]
             savings = [saving.priced(self.prices) for saving in savings]
         if self._exporters:
-            self._unexported.extend(entries)
+            self._unexported.extend(self._not_told_before(entries))
         texts, feedback = dict(self._texts), dict(self._feedback)
         self._texts.clear()
         for run_id in feedback:
@@ -185,6 +188,15 @@ class Bookkeeper:
             texts=texts,
             feedback=feedback,
         )
+
+    def _not_told_before(self, entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
+        """Leave out calls that were told as abandoned and have ended after all.
+
+        A counter cannot take back what it was told first.
+        """
+        fresh = [e for e in entries if self._told.pop(e.run_id, None) is None]
+        self._told.update((e.run_id, None) for e in fresh if e.abandoned)
+        return fresh
 
     def _account(self, outcome: Outcome, savings: list[Saving]) -> LedgerEntry:
         reading = self._read(outcome)
@@ -256,14 +268,19 @@ class Bookkeeper:
                 self._learned_since = True
 
     def _export(self) -> None:
-        while self._unexported:
-            some = [self._unexported.popleft() for _ in range(len(self._unexported))]
-            priced = [entry.priced(self.prices) for entry in some]
-            for exporter in self._exporters:
-                try:
-                    exporter(priced)
-                except Exception as error:
-                    self._warn(f"An exporter failed: {type(error).__name__}: {error}")
+        with self._exporting:
+            while self._unexported:
+                count = len(self._unexported)
+                some = [self._unexported.popleft() for _ in range(count)]
+                priced = [entry.priced(self.prices) for entry in some]
+                for exporter in self._exporters:
+                    self._tell(exporter, priced)
+
+    def _tell(self, exporter: Exporter, entries: Sequence[LedgerEntry]) -> None:
+        try:
+            exporter(entries)
+        except Exception as error:
+            self._warn(f"An exporter failed: {type(error).__name__}: {error}")
 
     def _save_learning(self) -> None:
         """Write what was learned; of two processes, the one with more calls wins."""

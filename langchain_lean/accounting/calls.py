@@ -1,5 +1,6 @@
 """From what LangChain tells a handler about a call to the entry a ledger keeps."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -155,8 +156,12 @@ def by_hand(
 
     Raises:
         UsageError: If the usage cannot be true.
-        ConfigurationError: If a mapping is no usage object of a known provider.
+        ConfigurationError: If a mapping is no usage object of a known provider, or
+            the seconds are not a number from 0 up.
     """
+    if not (math.isfinite(seconds) and seconds >= 0):
+        msg = f"seconds must be a number from 0 up, not {seconds!r}."
+        raise ConfigurationError(msg)
     if isinstance(usage, Mapping):
         found = TokenUsage.from_provider(usage)
         if found is None:

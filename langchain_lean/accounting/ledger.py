@@ -95,6 +95,9 @@ class TokenLedger(Recorder):
         self.prices: PriceBook = self._books.prices
         self.counter: TokenCounter = self._books.counter
         _alive.add(self)
+        if exporters:
+            # Runs before the exit of what the exporters write to, made earlier.
+            atexit.register(_close, weakref.ref(self))
 
     def entries(self) -> Iterator[LedgerEntry]:
         """The calls, oldest first, those that never ended included.
@@ -230,7 +233,7 @@ class TokenLedger(Recorder):
             thread_id: The conversation; else as for every call.
             tags: Tags.
             seconds: How long it took.
-            at: When it began; now if not given.
+            at: When it began; now if not given. Naive times are UTC.
             estimated: The usage is an estimate.
 
         Returns:
@@ -252,7 +255,7 @@ class TokenLedger(Recorder):
             thread_id=thread_id,
             tags=tags,
             seconds=seconds,
-            start=at or datetime.fromtimestamp(self.clock(), UTC),
+            start=_utc(at or datetime.fromtimestamp(self.clock(), UTC)),
             estimated=estimated,
         )
         self._books.take(entry)
@@ -286,6 +289,10 @@ class TokenLedger(Recorder):
         """Start anew in a forked process, whose parent writes what it recorded."""
         super().forget()
         self._books.forget()
+
+
+def _utc(at: datetime) -> datetime:
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 @contextmanager
@@ -324,6 +331,12 @@ _alive: weakref.WeakSet[TokenLedger] = weakref.WeakSet()
 @atexit.register
 def _close_all() -> None:
     for ledger in list(_alive):
+        _close(weakref.ref(ledger))
+
+
+def _close(reference: weakref.ref[TokenLedger]) -> None:
+    ledger = reference()
+    if ledger is not None:
         with suppress(StorageError):
             ledger.close()
 

@@ -72,10 +72,10 @@ CSS = f"""
 }}
 .lean .legend li {{ display: flex; align-items: baseline; gap: 7px; }}
 .lean .parts {{
-  display: grid; grid-template-columns: repeat(auto-fill, minmax(144px, 1fr));
+  display: grid; grid-template-columns: repeat(auto-fill, minmax(160px, 1fr));
   gap: 6px 8px; font-size: 13px;
 }}
-.lean .parts .note {{ font-size: 12px; }}
+.lean .parts .note {{ font-size: 12px; white-space: nowrap; }}
 .lean .key {{ width: 10px; height: 10px; border-radius: 2px; }}
 .lean .scroll {{
   overflow-x: auto;
@@ -98,5 +98,5 @@ CSS = f"""
 .lean td.prose, .lean td.remark {{ color: var(--soft); font-size: 13px; }}
 .lean td.prose {{ white-space: normal; min-width: 130px; }}
 .lean th:first-child {{ padding-left: 0; }}
-.lean tbody th {{ white-space: normal; overflow-wrap: anywhere; min-width: 116px; }}
+.lean tbody th {{ white-space: normal; overflow-wrap: anywhere; min-width: 144px; }}
 """

@@ -108,7 +108,7 @@ def _row(top: int, row: Bar) -> str:
 
 def _short(label: str) -> str:
     """A label without its middle, where it is long: ids differ at their ends."""
-    return label if len(label) <= 28 else f"{label[:13]}…{label[-14:]}"
+    return label if len(label) <= 25 else f"{label[:11]}…{label[-13:]}"
 
 
 def _rect(span: Span, top: int, height: int) -> str:

@@ -83,19 +83,20 @@ _flags = attrgetter(*FLAGS)
 _PICO = Decimal("1e-12")
 
 
-def to_picodollars(amount: Decimal) -> int:
+def to_picodollars(amount: Decimal) -> int | float:
     """Dollars as whole picodollars.
 
     Prices have at most six decimals per million tokens, so every sum of tokens is a
-    whole number of picodollars; a price of your own with more digits is rounded.
+    whole number of picodollars; a price of your own with more digits is rounded. A
+    single call above nine million dollars is kept as a float, which SQLite can hold.
     """
-    return int((amount / _PICO).to_integral_value(ROUND_HALF_EVEN))
+    picodollars = int((amount / _PICO).to_integral_value(ROUND_HALF_EVEN))
+    return picodollars if abs(picodollars) < 2**63 else float(picodollars)
 
 
-def to_dollars(picodollars: int) -> Decimal:
+def to_dollars(picodollars: float) -> Decimal:
     """Whole picodollars as dollars, without trailing zeros."""
-    amount = (picodollars * _PICO).normalize()
-    return amount if amount.as_tuple().exponent != 0 else amount + 0
+    return (int(picodollars) * _PICO).normalize() + 0
 
 
 def entry_row(entry: LedgerEntry) -> Row:
@@ -215,13 +216,13 @@ def row_saving(row: Mapping[str, Any]) -> Saving:
     )
 
 
-def _cost_values(cost: Cost | None) -> list[int | None]:
+def _cost_values(cost: Cost | None) -> list[float | None]:
     if cost is None:
         return [None] * len(COSTS)
     return [to_picodollars(amount) for amount in _costs(cost)]
 
 
-def _value(saving: Saving) -> int | None:
+def _value(saving: Saving) -> float | None:
     return None if saving.value is None else to_picodollars(saving.value)
 
 

@@ -348,5 +348,5 @@ def _totals(row: tuple[Any, ...]) -> Totals:
     )
 
 
-def _money(high: int | None, low: int | None) -> Decimal:
-    return to_dollars((high or 0) * 1_000_000 + (low or 0))
+def _money(high: float | None, low: float | None) -> Decimal:
+    return to_dollars(int(high or 0) * 1_000_000 + int(low or 0))

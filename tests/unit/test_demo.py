@@ -2,7 +2,10 @@
 
 import json
 import re
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -55,6 +58,30 @@ def _no_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", "nowhere")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "nowhere")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+class _Refuses(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:  # noqa: N802 - the name http.server looks for
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = json.dumps({"error": {"message": "no"}, "message": "no"}).encode()
+        self.send_response(403)
+        self.send_header("x-amzn-errortype", "AccessDeniedException")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), _Refuses) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 class TestData:
@@ -217,7 +244,7 @@ class TestCommand:
         for _ in range(2):
             assert main(["--json", "--questions", "5", "--output", "page.html"]) == 0
             runs.append(json.loads(capsys.readouterr().out))
-            assert runs[-1].pop("seconds")["generation"] > 0
+            assert runs[-1].pop("seconds_p50")["generation"] > 0
         assert runs[0] == runs[1]
         assert runs[0]["stand_in"] is True
         assert runs[0]["questions"] == 5
@@ -265,6 +292,28 @@ class TestCommand:
         monkeypatch.setenv("AWS_REGION", "eu-west-1")
         assert vars(strong_model("openai", "gpt-x"))["model_name"] == "gpt-x"
         assert vars(strong_model("bedrock", CLAUDE))["model_id"] == CLAUDE
+
+    @pytest.mark.usefixtures("_no_aws")
+    @pytest.mark.parametrize("provider", ["openai", "bedrock"])
+    def test_a_provider_that_refuses_is_quoted(
+        self,
+        provider: str,
+        refusing: str,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """What the provider says is shown on one line, with code 1."""
+        for name in ("OPENAI_API_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "none")
+        monkeypatch.setenv("AWS_REGION", "eu-west-1")
+        monkeypatch.setenv("OPENAI_BASE_URL", refusing)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", refusing)
+        assert main(["--provider", provider, "--questions", "1"]) == 1
+        printed, errors = capsys.readouterr()
+        assert "bills you" in printed.splitlines()[0]
+        assert re.search(r"403|AccessDenied", errors.splitlines()[-1])
+        assert "Traceback" not in errors
+        assert not Path("lean-report.html").exists()
 
     @pytest.mark.parametrize(
         "arguments",
