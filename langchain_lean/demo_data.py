@@ -80,15 +80,11 @@ def documents() -> list[Document]:
         line such as `pydoc` prints (name, signature, first paragraph), then the rest;
         its metadata has the `symbol`. The same in every process.
     """
-    seen: set[int] = set()
     found = []
     for name in MODULES:
         for symbol, thing in _symbols(import_module(name), name):
-            text = thing.__doc__
-            if id(thing) in seen or not isinstance(text, str):
-                continue
-            seen.add(id(thing))
-            if len(text := inspect.cleandoc(text)) >= _SHORTEST:
+            text = inspect.cleandoc(thing.__doc__ or "")
+            if len(text) >= _SHORTEST:
                 page = f"{symbol}{_signature(thing)} - {_unwrapped(text)}"
                 found.append(Document(page, metadata={"symbol": symbol}))
     return found

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from langchain_lean.accounting import price_table
 from langchain_lean.accounting.background import Background
-from langchain_lean.accounting.calls import Reading, read_usage, to_entry
+from langchain_lean.accounting.calls import Reading, bare_entry, read_usage, to_entry
 from langchain_lean.accounting.entry import LedgerEntry, Step
 from langchain_lean.accounting.events import Finished, Outcome
 from langchain_lean.accounting.fingerprints import Fingerprints
@@ -199,11 +199,15 @@ class Bookkeeper:
         return fresh
 
     def _account(self, outcome: Outcome, savings: list[Saving]) -> LedgerEntry:
-        reading = self._read(outcome)
+        prices = self.prices if price_table.loaded() else None
+        try:
+            reading = read_usage(outcome, self.counter)
+            entry = to_entry(outcome, reading, self._fingerprints, prices)
+        except Exception as error:
+            reading = Reading(estimated=True, problem=f"unreadable: {error!r:.200}")
+            entry = bare_entry(outcome, reading)
         if reading.problem:
             self._warn(f"The provider's usage was refused: {reading.problem}")
-        prices = self.prices if price_table.loaded() else None
-        entry = to_entry(outcome, reading, self._fingerprints, prices)
         if reading.avoided is not None and entry.model is not None:
             savings.append(
                 Saving(
@@ -219,14 +223,6 @@ class Bookkeeper:
         if reading.usage.input and not reading.estimated and entry.kind == "chat":
             self._observations.append((outcome, reading.usage.input))
         return entry
-
-    def _read(self, outcome: Outcome) -> Reading:
-        """What a call used, whatever was sent."""
-        try:
-            return read_usage(outcome, self.counter)
-        except Exception as error:
-            problem = f"{type(error).__name__} while reading usage"
-            return Reading(estimated=True, problem=problem)
 
     def _step(self, finished: Finished) -> Step:
         mark = self._fingerprints.text

@@ -138,6 +138,33 @@ def to_entry(
     )
 
 
+def bare_entry(outcome: Outcome, reading: Reading) -> LedgerEntry:
+    """Write down a call of which nothing else can be read.
+
+    Args:
+        outcome: How it ended.
+        reading: Why it cannot be read.
+
+    Returns:
+        The entry, so that the call is not lost.
+    """
+    call = outcome.call
+    return LedgerEntry(
+        run_id=call.run_id,
+        trace_id=call.trace.id,
+        kind=call.kind,
+        model=call.model,
+        requested=call.model,
+        user_id=call.user_id,
+        thread_id=call.thread_id,
+        start=datetime.fromtimestamp(call.start, UTC),
+        seconds=max(outcome.seconds, 0.0),
+        estimated=reading.estimated,
+        failed=outcome.error is not None,
+        reason=reading.problem,
+    )
+
+
 def by_hand(
     *,
     model: str,

@@ -319,7 +319,7 @@ class Recorder(BaseCallbackHandler):
         error: BaseException | None = None,
     ) -> None:
         message = _first_message(result)
-        if message is not None and self._is_passed_on(call, message.id):
+        if self._is_passed_on(call, getattr(message, "id", None)):
             return
         self.received(
             Outcome(
@@ -331,14 +331,14 @@ class Recorder(BaseCallbackHandler):
             )
         )
 
-    def _is_passed_on(self, call: Call, message_id: str | None) -> bool:
+    def _is_passed_on(self, call: Call, message_id: object) -> bool:
         """Whether an answer is that of a call which was made inside this one.
 
         A model that wraps another one returns its message, with the same id and the
         same usage, which was billed once. (One that makes a message of its own from
         it cannot be told from a second call.)
         """
-        if not message_id:
+        if not isinstance(message_id, str) or not message_id:
             return False
         inner = self._answered.get(message_id)
         if inner is not None and inner is not call and inner.started >= call.started:
@@ -444,4 +444,5 @@ def _first_message(result: LLMResult | None) -> AIMessage | None:
     generations = getattr(result, "generations", None)
     if not generations or not generations[0]:
         return None
-    return getattr(generations[0][0], "message", None)
+    message = getattr(generations[0][0], "message", None)
+    return message if hasattr(message, "usage_metadata") else None

@@ -1,11 +1,11 @@
 """How the page of a report looks, in light and in dark."""
 
-# The parts of a prompt differ by a CIELAB distance of 30 or more in normal, protan,
+# The parts of a prompt differ by a CIELAB distance of 26 or more in normal, protan,
 # deutan and tritan sight (matrices of Machado, Oliveira and Fernandes, 2009), and by a
 # contrast of 2.6:1 or more from the surface.
 _LIGHT = """
   --surface: #fff; --text: #1b1f27; --soft: #5a6270; --line: #e3e6ec;
-  --rail: #f0f2f6; --accent: #2857a4; --pale: #b9cdec; --spent: #c0504d;
+  --rail: #f0f2f6; --accent: #2857a4; --pale: #9dbae6; --spent: #c0504d;
   --rest: #a9b0bd;
   --system: #23398a; --tools: #969ec2; --examples: #4c420b; --retrieved: #5d99fa;
   --history: #9c8118; --question: #7d3556; --output: #d57f78;

@@ -42,6 +42,8 @@ def money(amount: Decimal) -> str:
     `$2.41`, `$0.113`, `$0.000113`.
     """
     size, places = abs(amount), 2
+    if size < 1:
+        size = Decimal(f"{size:.3g}")
     if 0 < size < 1:
         places = 3 if size >= _CENT else 2 - size.adjusted()
     return f"{'-' if amount < 0 else ''}${size:,.{places}f}"

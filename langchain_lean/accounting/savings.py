@@ -62,6 +62,14 @@ class Saving:
         if self.kind not in ("exact", "counterfactual"):
             msg = f"A saving is 'exact' or 'counterfactual', not {self.kind!r}."
             raise ValueError(msg)
+        texts = (self.lever, self.id, self.model, self.baseline or "")
+        usages = (self.avoided, self.spent)
+        if not (
+            all(isinstance(text, str) for text in texts)
+            and all(isinstance(usage, TokenUsage) for usage in usages)
+        ):
+            msg = "A saving needs texts for its names and TokenUsage for its usages."
+            raise TypeError(msg)
         if self.kind == "counterfactual" and not self.baseline:
             msg = f"A counterfactual saving of {self.lever!r} must name its baseline."
             raise ValueError(msg)
@@ -245,8 +253,8 @@ def report_saving(
             baseline=baseline,
         )
         _tell(SAVING_EVENT, asdict(saving), callbacks)
-    except Exception:
-        logger.warning("A saving of %r could not be reported.", lever, exc_info=True)
+    except Exception as error:
+        logger.warning("A saving could not be reported: %s", error)
 
 
 def report_blocked(
@@ -274,18 +282,18 @@ def report_blocked(
         callbacks: A callback manager or handlers to tell, instead of the running
             configuration's.
     """
-    data = {
-        "run_id": run_id,
-        "reason": reason,
-        "model": model,
-        "provider": provider,
-        "metadata": dict(metadata or {}),
-        "parent_run_id": parent_run_id,
-    }
     try:
+        data = {
+            "run_id": run_id,
+            "reason": reason,
+            "model": model,
+            "provider": provider,
+            "metadata": dict(metadata or {}),
+            "parent_run_id": parent_run_id,
+        }
         _tell(BLOCKED_EVENT, data, callbacks)
-    except Exception:
-        logger.warning("A blocked call could not be reported.", exc_info=True)
+    except Exception as error:
+        logger.warning("A blocked call could not be reported: %s", error)
 
 
 def _tell(event: str, data: Mapping[str, Any], callbacks: Any) -> None:

@@ -8,6 +8,7 @@ import json
 import struct
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 from provider_replies import Json, Reply, ToolCall, halves
 
@@ -30,7 +31,7 @@ EMBEDDING_USAGE: Json = {"prompt_tokens": 7, "total_tokens": 7}
 
 def _chat_head(request: Json, reply: Reply, kind: str) -> Json:
     return {
-        "id": "chatcmpl-1",
+        "id": f"chatcmpl-{uuid4().hex}",
         "object": kind,
         "created": 1763800000,
         "model": reply.model or request["model"],
@@ -103,7 +104,7 @@ def response(request: Json, reply: Reply) -> Json:
     for index, item in enumerate(items):
         item |= {"id": f"item_{index}", "status": "completed"}
     return {
-        "id": "resp_1",
+        "id": f"resp_{uuid4().hex}",
         "object": "response",
         "created_at": 1763800000,
         "status": "incomplete" if reply.truncated else "completed",
