@@ -1,5 +1,8 @@
 """Embeddings that run on this machine, without a key or a network."""
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +11,17 @@ from langchain_lean.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
+
+
+@contextmanager
+def _root_logger_left_alone() -> Iterator[None]:
+    """Importing `wordllama` configures the root logger, unless it has a handler."""
+    root, handler = logging.getLogger(), logging.NullHandler()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
 
 
 def local_embeddings() -> "Embeddings":
@@ -30,7 +44,9 @@ def local_embeddings() -> "Embeddings":
         )
         raise ConfigurationError(msg)
     from langchain_core.embeddings import Embeddings
-    from wordllama import WordLlama
+
+    with _root_logger_left_alone():
+        from wordllama import WordLlama
 
     package = Path(spec.origin).parent
 

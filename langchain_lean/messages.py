@@ -6,7 +6,9 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, ToolCall, ToolMessage
 
-_EXAMPLE_NAMES = ("example_user", "example_assistant")
+EXAMPLE_NAMES = ("example_user", "example_assistant")
+"""The names OpenAI documents for messages that are few-shot examples."""
+
 _CHUNKS = {
     "AIMessageChunk": "ai",
     "HumanMessageChunk": "human",
@@ -137,7 +139,7 @@ def unpaired_tool_messages(messages: Sequence[BaseMessage]) -> list[ToolMessage]
 
 
 def _is_static(message: BaseMessage) -> bool:
-    return role(message) == "system" or message.name in _EXAMPLE_NAMES
+    return role(message) == "system" or message.name in EXAMPLE_NAMES
 
 
 def _block_text(block: str | Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from operator import attrgetter
 from langchain_core.messages import BaseMessage
 
 from langchain_lean.accounting.usage import TokenUsage
-from langchain_lean.messages import last_human_index, static_prefix
+from langchain_lean.messages import EXAMPLE_NAMES, last_human_index, static_prefix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,11 @@ def prompt_characters(
     """
     prefix = static_prefix(messages)
     question = last_human_index(messages)
-    systems = [i for i, m in enumerate(messages) if m.type == "system"]
+    systems = [
+        index
+        for index, message in enumerate(messages)
+        if message.type == "system" and message.name not in EXAMPLE_NAMES
+    ]
     fixed = sum(lengths[:prefix])
     system = sum(lengths[i] for i in systems)
     examples = fixed - sum(lengths[i] for i in systems if i < prefix)

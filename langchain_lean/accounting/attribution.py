@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
+from uuid import UUID
 
 _scope: ContextVar[Mapping[str, str]] = ContextVar("langchain_lean_scope")
 
@@ -54,6 +55,13 @@ def attributed(key: str, metadata: Mapping[str, Any] | None = None) -> str | Non
 def running_metadata() -> Mapping[str, Any]:
     """The metadata of the configuration that is running, or an empty mapping."""
     return _running_config().get("metadata") or {}
+
+
+def running_parent() -> UUID | None:
+    """The run that is running, if its configuration tells."""
+    callbacks = _running_config().get("callbacks")
+    parent = getattr(callbacks, "parent_run_id", None)
+    return parent if isinstance(parent, UUID) else None
 
 
 def _sources(metadata: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
@@ -166,7 +166,10 @@ def bare_entry(outcome: Outcome, reading: Reading) -> LedgerEntry:
 
 
 def by_hand(
+    run_id: UUID,
     *,
+    trace_id: str,
+    parent_id: UUID | None,
     model: str,
     usage: TokenUsage | Mapping[str, Any],
     provider: str | None,
@@ -199,10 +202,10 @@ def by_hand(
             raise ConfigurationError(msg)
         usage = found
     metadata = running_metadata()
-    run_id = str(uuid4())
     return LedgerEntry(
-        run_id=run_id,
-        trace_id=run_id,
+        run_id=str(run_id),
+        parent_id=None if parent_id is None else str(parent_id),
+        trace_id=trace_id,
         kind=kind,
         model=model,
         requested=model,

@@ -9,7 +9,9 @@ import weakref
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, overload
+from uuid import uuid4
 
+from langchain_lean.accounting.attribution import running_parent
 from langchain_lean.accounting.recorder import Recorder
 from langchain_lean.errors import StorageError
 
@@ -245,7 +247,11 @@ class TokenLedger(Recorder):
         """
         from langchain_lean.accounting.calls import by_hand
 
+        run_id, parent = uuid4(), running_parent()
         entry = by_hand(
+            run_id,
+            trace_id=self.trace_id(run_id, parent),
+            parent_id=parent,
             model=model,
             usage=usage,
             provider=provider,

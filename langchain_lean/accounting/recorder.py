@@ -95,6 +95,10 @@ class Recorder(BaseCallbackHandler):
         """Take what has ended; for the ledger to say what becomes of it."""
         raise NotImplementedError
 
+    def trace_id(self, run_id: UUID, parent_run_id: UUID | None) -> str:
+        """The outermost run that a run belongs to."""
+        return self._trace(run_id, parent_run_id).id
+
     def abandoned(self) -> list[Event]:
         """The calls that have turned out to be abandoned since this was last asked.
 

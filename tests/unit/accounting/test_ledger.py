@@ -503,6 +503,26 @@ class TestRecording:
         assert ledger.totals().cost == 2 * COST
         assert ledger.totals(by="user_id")["ada"].calls == 1
 
+    def test_what_is_recorded_inside_a_run_belongs_to_it(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        def work(_: int) -> None:
+            model(answer()).invoke("q")
+            ledger.record(model="test-model", usage=TokenUsage(input=1))
+
+        RunnableLambda(work).invoke(1, {"callbacks": [ledger]})
+        called, recorded = ledger.entries()
+        assert called.trace_id == recorded.trace_id
+        assert called.parent_id == recorded.parent_id is not None
+        assert len(ledger.timings()) == 1
+
+    @pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])
+    def test_a_duration_that_cannot_be_is_refused(
+        self, ledger: TokenLedger, seconds: float
+    ) -> None:
+        with pytest.raises(ConfigurationError, match="seconds"):
+            ledger.record(model="m", usage=TokenUsage(input=1), seconds=seconds)
+
     def test_an_unknown_usage_object_is_refused(self, ledger: TokenLedger) -> None:
         with pytest.raises(ConfigurationError, match="TokenUsage"):
             ledger.record(model="test-model", usage={"units": 3})

@@ -1,0 +1,53 @@
+# Every target makes its own .venv; nothing needs to be installed by hand but Python.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint bench format clean
+
+help:  ## Say what each target does
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: $(VENV)/demo  ## Ask a help desk 30 questions and show what that costs (writes lean-report.html)
+	@$(BIN)/python -m langchain_lean.demo $(ARGS)
+
+test: $(VENV)/test  ## Run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: lint  ## Everything that must pass: lint, types, tests with coverage
+	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+lint: $(VENV)/test
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(VENV)/test  ## Measure what is promised: estimates, prices, overhead
+	@$(BIN)/python -m tests.benchmarks.token_estimates
+	@$(BIN)/python -m tests.benchmarks.price_lookup
+	@$(BIN)/python -m tests.benchmarks.ledger_overhead
+
+format: $(VENV)/test  ## Format the code
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+clean:  ## Remove what the targets made
+	rm -rf $(VENV) .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis lean-report.html
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "langchain_lean needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	@echo "Making $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --upgrade pip
+
+$(VENV)/demo: pyproject.toml | $(BIN)/python
+	@echo "Installing langchain_lean for the demo (about a minute, once) ..."
+	@$(BIN)/pip install --quiet -e '.[local,offline]'
+	@touch $@
+
+$(VENV)/test: pyproject.toml | $(BIN)/python
+	@echo "Installing langchain_lean and its test tools (a minute or two, once) ..."
+	@$(BIN)/pip install --quiet -e '.[agents,local,offline,otel]' --group test --group lint
+	@touch $@

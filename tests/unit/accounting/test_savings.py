@@ -1,0 +1,151 @@
+"""A saving is reported one way, counted once, and never breaks anything."""
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from langchain_core.callbacks import AsyncCallbackHandler, CallbackManager
+from langchain_core.documents import Document
+from langchain_core.messages import AIMessage
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import RunnableLambda
+
+from langchain_lean import TokenLedger, TokenUsage, report_saving, track
+from langchain_lean.accounting.savings import caches_by_itself
+
+Make = Callable[..., Any]
+USAGE = TokenUsage(input=1000)
+
+
+def save(**options: Any) -> None:
+    given = {"avoided": USAGE, "model": "test-model", "baseline": "the strong model"}
+    report_saving("routing", **{**given, **options})
+
+
+def routing(ledger: TokenLedger) -> Any:
+    return ledger.savings().levers.get("routing")
+
+
+def test_a_lever_in_a_chain_reaches_the_ledger_of_the_run(ledger: TokenLedger) -> None:
+    RunnableLambda(lambda _: save()).invoke(1, {"callbacks": [ledger]})
+    assert routing(ledger).counterfactual == Decimal("0.001")
+    assert routing(ledger).baselines == ("the strong model",)
+
+
+async def test_a_lever_in_an_async_chain_reaches_it_too(ledger: TokenLedger) -> None:
+    async def lever(_: int) -> None:
+        save()
+
+    await RunnableLambda(lever).ainvoke(1, {"callbacks": [ledger]})
+    assert routing(ledger).count == 1
+
+
+def test_given_callbacks_win(ledger: TokenLedger) -> None:
+    with track() as other:
+        save(callbacks=ledger)
+        save(callbacks=[ledger])
+        save(callbacks=CallbackManager([ledger]))
+    assert routing(ledger).count == 3
+    assert routing(other) is None
+
+
+def test_outside_a_run_the_tracking_ledgers_are_told() -> None:
+    with track() as outer, track() as inner:
+        save()
+    assert routing(outer).count == routing(inner).count == 1
+
+
+def test_a_retriever_may_report_through_its_run_manager(ledger: TokenLedger) -> None:
+    class Lean(BaseRetriever):
+        def _get_relevant_documents(
+            self, query: str, *, run_manager: Any
+        ) -> list[Document]:
+            save(callbacks=run_manager)
+            return []
+
+    Lean().invoke("q", {"callbacks": [ledger]})
+    assert routing(ledger).count == 1
+
+
+def test_where_nobody_listens_nothing_happens() -> None:
+    save()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(save).result()
+
+
+def test_one_id_counts_once(ledger: TokenLedger) -> None:
+    for _ in range(3):
+        save(id="once", callbacks=ledger)
+    save(callbacks=ledger)
+    save(callbacks=ledger)
+    assert routing(ledger).count == 3
+
+
+def test_what_was_spent_in_its_place_is_subtracted(ledger: TokenLedger) -> None:
+    save(spent=TokenUsage(input=400), callbacks=ledger)
+    assert routing(ledger).total == Decimal("0.0006")
+
+
+def test_a_saving_without_a_price_is_counted_as_unpriced(ledger: TokenLedger) -> None:
+    save(model="nobody-knows", callbacks=ledger)
+    assert (routing(ledger).unpriced, routing(ledger).total) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"baseline": None}, {"kind": "guess"}, {"avoided": 7}, {"model": None}]
+)
+def test_what_cannot_be_a_saving_is_logged_and_not_counted(
+    ledger: TokenLedger, wrong: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        save(**wrong, callbacks=ledger)
+    assert routing(ledger) is None
+    assert len(caplog.records) == 1
+
+
+def test_async_handlers_beside_the_ledger_are_left_alone(ledger: TokenLedger) -> None:
+    save(callbacks=[AsyncCallbackHandler(), ledger])
+    assert routing(ledger).count == 1
+
+
+def test_a_levers_own_calls_are_subtracted_under_their_source(
+    ledger: TokenLedger, model: Make
+) -> None:
+    usage: Any = {"input_tokens": 100, "output_tokens": 0, "total_tokens": 100}
+    config: Any = {"callbacks": [ledger], "metadata": {"lc_source": "summarization"}}
+    model(AIMessage("short", usage_metadata=usage)).invoke("q", config)
+    save(callbacks=ledger)
+    savings = ledger.savings()
+    assert savings.own_cost == {"summarization": Decimal("0.0001")}
+    assert savings.total == Decimal("0.001") - Decimal("0.0001")
+
+
+@pytest.mark.parametrize(
+    ("provider", "lever", "apart"),
+    [("amazon_bedrock", Decimal("0.0009"), 0), ("openai", 0, Decimal("0.0009"))],
+)
+def test_explicit_cache_points_are_a_lever_and_a_providers_own_cache_is_not(
+    ledger: TokenLedger, provider: str, lever: Decimal, apart: Decimal
+) -> None:
+    usage = TokenUsage(input=1000, cache_read=1000)
+    ledger.record(model="test-model", provider=provider, usage=usage)
+    savings = ledger.savings()
+    assert savings.exact == lever
+    assert savings.provider_cache == apart
+    assert ("prefix" in savings.levers) == bool(lever)
+
+
+def test_writing_a_cache_that_is_never_read_is_a_loss(ledger: TokenLedger) -> None:
+    usage = TokenUsage(input=1000, cache_write_5m=1000)
+    ledger.record(model="test-model", provider="anthropic", usage=usage)
+    assert ledger.savings().levers["prefix"].exact == Decimal("-0.00025")
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "bedrock_converse", "aws"])
+def test_some_providers_must_be_told_what_to_cache(provider: str) -> None:
+    assert not caches_by_itself(provider)
+    assert caches_by_itself("openai")
+    assert caches_by_itself(None)
