@@ -1,6 +1,7 @@
 """Pure helpers on message lists."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,8 @@ from langchain_core.messages import BaseMessage, ToolCall, ToolMessage
 
 EXAMPLE_NAMES = ("example_user", "example_assistant")
 """The names OpenAI documents for messages that are few-shot examples."""
+
+_WITHOUT_TEXT = (None, "tool_use", "tool_call", "function_call")
 
 _CHUNKS = {
     "AIMessageChunk": "ai",
@@ -104,7 +107,8 @@ def turns(messages: Sequence[BaseMessage]) -> list[list[BaseMessage]]:
     """Split a chat into turns that can be dropped whole.
 
     A turn begins with a human message and holds every answer, tool call and tool
-    result up to the next one, so a call is never parted from its result.
+    result up to the next one. A call is never parted from its result: a human message
+    between the two begins no turn.
 
     Args:
         messages: A chat, in order.
@@ -113,10 +117,16 @@ def turns(messages: Sequence[BaseMessage]) -> list[list[BaseMessage]]:
         The turns in order; what stands before the first human message is the first.
     """
     found: list[list[BaseMessage]] = []
+    left = Counter(m.tool_call_id for m in messages if isinstance(m, ToolMessage))
+    awaited: set[str | None] = set()
     for message in messages:
-        if not found or role(message) == "human":
+        if not found or (role(message) == "human" and not awaited):
             found.append([])
         found[-1].append(message)
+        if isinstance(message, ToolMessage):
+            left[message.tool_call_id] -= 1
+        awaited.update(call["id"] for call in tool_calls(message))
+        awaited = {call_id for call_id in awaited if call_id and left[call_id]}
     return found
 
 
@@ -149,4 +159,4 @@ def _block_text(block: str | Mapping[str, Any]) -> str:
     if isinstance(text, str):
         return text
     kind = block.get("type")
-    return "" if kind in ("tool_use", "tool_call", "function_call") else f"[{kind}]"
+    return "" if kind in _WITHOUT_TEXT else f"[{kind}]"

@@ -111,7 +111,6 @@ class Report:
         console = Console(
             file=StringIO(),
             width=width,
-            color_system=None,
             force_terminal=False,
             force_jupyter=False,
             legacy_windows=False,
@@ -168,7 +167,7 @@ def make_report(ledger: "TokenLedger", *, title: str = "langchain_lean") -> Repo
     for (model, _, _), totals in groups.items():
         models[model].append(totals)
     return Report(
-        title=words.printable(title),
+        title=title,
         total=_together(groups.values()),
         models=_lines({m: _together(ts) for m, ts in models.items()}, "(unknown)"),
         nodes=_dearest(ledger.totals(by="node"), "(no node)"),

@@ -28,9 +28,9 @@ def page(report: "Report") -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"{element('title', escape(report.title))}\n</head>\n"
-        '<body class="lean-page">\n'
-        f"{element('main', fragment(report))}\n</body>\n</html>\n"
+        f"{element('title', escape(words.headline(report)[0]))}\n"
+        f"{element('style', CSS)}\n</head>\n"
+        f'<body class="lean-page">\n{_content("main", report)}\n</body>\n</html>\n'
     )
 
 
@@ -41,19 +41,21 @@ def fragment(report: "Report") -> str:
         report: The report.
 
     Returns:
-        One element with its own style, which touches nothing outside of it.
+        A style that touches nothing outside of it, and one element.
     """
-    parts = _parts(report)
-    return element("style", CSS) + element("div", "\n".join(parts), class_="lean")
+    return element("style", CSS) + _content("div", report)
+
+
+def _content(name: str, report: "Report") -> str:
+    return element(name, "\n".join(_parts(report)), class_="lean")
 
 
 def _parts(report: "Report") -> Iterator[str]:
-    if report.empty:
-        yield element("h1", escape(report.title))
-        yield element("p", escape(words.NOTHING_YET), class_="lead")
-        return
     title, *rest = words.headline(report)
     yield element("h1", escape(title))
+    if report.empty:
+        yield element("p", escape(words.NOTHING_YET), class_="lead")
+        return
     yield element("p", escape(" · ".join(rest)), class_="lead")
     yield _figures(report)
     yield _paragraphs(words.provider_cache(report))
@@ -144,7 +146,7 @@ def _savings(report: "Report") -> str:
     cells: list[tuple[str, ...]] = [("lever", *words.LEVER_COLUMNS)]
     for name, lever in levers:
         exact = _ratio(lever.exact, most)
-        compared = min(_ratio(lever.counterfactual, most), 1 - exact)
+        compared = _ratio(lever.counterfactual, most)
         spans = [Span(0, exact, "accent"), Span(exact, compared, "pale")]
         rows.append(Bar(name, words.lever_saved(lever), spans))
         cells.append((name, *words.lever_cells(lever)))

@@ -25,15 +25,17 @@ def tables(report: "Report", width: int) -> Iterator[Text | Table]:
         What rich is to print, from the top.
     """
     if report.empty:
-        yield Text(f"{report.title} · {words.NOTHING_YET}")
+        yield Text(f"{words.headline(report)[0]} · {words.NOTHING_YET}")
         return
     yield from _flow(words.headline(report), width, style="bold")
     named = (("model", report.models), ("node", report.nodes), ("user", report.users))
-    room = max(cell_len(line.name) for _, lines in named for line in lines)
-    found = [words.table(name, lines) for name, lines in named if lines]
+    names = (line.name for _, lines in named for line in lines)
+    room = max(map(cell_len, names), default=0)
+    by_model, *others = [
+        _table(words.table(name, lines), room) for name, lines in named
+    ]
     if report.latency:
-        found.append(words.times(report.latency))
-    by_model, *others = [_table(rows, room) for rows in found]
+        others.append(_table(words.times(report.latency), room))
     yield by_model
     yield from _flow(words.spending(report), width)
     for parts in (words.levers(report), words.baselines(report)):
@@ -42,8 +44,9 @@ def tables(report: "Report", width: int) -> Iterator[Text | Table]:
     yield from _flow(words.anatomy(report), width, sep="  ")
     yield from _flow(words.remarks(report), width, style="yellow")
     for table in others:
-        yield Text()
-        yield table
+        if table.rows:
+            yield Text()
+            yield table
 
 
 def _flow(

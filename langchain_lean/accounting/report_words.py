@@ -114,7 +114,7 @@ def times(latency: Sequence["Latency"]) -> list[tuple[str, ...]]:
 
 def headline(report: "Report") -> list[str]:
     """The report in a line."""
-    said = [report.title, many(report.total.calls, "call")]
+    said = [printable(report.title), many(report.total.calls, "call")]
     if report.user_count:
         said.append(many(report.user_count, "user"))
     if report.total.seconds:
@@ -176,7 +176,8 @@ def lever_cells(lever: "LeverSaving") -> tuple[str, ...]:
     missing = f" ({lever.unpriced:,} unpriced)" if lever.unpriced else ""
     kinds = (lever.exact, lever.counterfactual)
     amounts = (money(amount) if amount else "-" for amount in kinds)
-    return (f"{lever.count or '-'}{missing}", *amounts, against(lever.baselines))
+    times = f"{lever.count:,}" if lever.count else "-"
+    return (f"{times}{missing}", *amounts, against(lever.baselines))
 
 
 def own_cost(report: "Report") -> str:

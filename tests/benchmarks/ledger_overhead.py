@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from langchain_core.utils.uuid import uuid7
 
 from langchain_core.callbacks import BaseCallbackHandler, UsageMetadataCallbackHandler
 from langchain_core.language_models import BaseChatModel
@@ -24,6 +23,7 @@ from langchain_core.outputs import (
     ChatResult,
     LLMResult,
 )
+from langchain_core.utils.uuid import uuid7
 from rich.console import Console
 from rich.table import Table
 
@@ -246,7 +246,8 @@ def main() -> None:
     )
     empty, full = growth()
     console.print(
-        f"an invoke with an empty ledger {empty:.0f} µs, after 100,000 calls {full:.0f} µs"
+        f"an invoke: {empty:.0f} µs with an empty ledger, "
+        f"{full:.0f} µs after 100,000 calls"
     )
     rate = statistics.median(throughput(50_000) for _ in range(3))
     console.print(f"SQLite: {rate:,.0f} entries a second (at least 20,000)")

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from langchain_core.vectorstores import VectorStore
 
 from langchain_lean.accounting.ledger import track
-from langchain_lean.demo import main, naive_arm, run_arm, strong_model
+from langchain_lean.demo import main, strong_model
+from langchain_lean.demo_arms import naive_arm, run_arm
 from langchain_lean.demo_data import (
     CHATS,
     EMBEDDINGS,
