@@ -43,6 +43,7 @@ def local_embeddings() -> "Embeddings":
             "pip install 'langchain-lean-ai[local]'."
         )
         raise ConfigurationError(msg)
+    import numpy as np
     from langchain_core.embeddings import Embeddings
 
     with _root_logger_left_alone():
@@ -57,11 +58,13 @@ def local_embeddings() -> "Embeddings":
             self._model = WordLlama.load(cache_dir=package, disable_download=True)
 
         def embed_documents(self, texts: list[str]) -> list[list[float]]:
-            """Embed texts, one vector of length 1 each."""
+            """Embed texts, one vector of length 1 each; 0 for a text without words."""
             if not texts:
                 return []
-            vectors: list[list[float]] = self._model.embed(texts, norm=True).tolist()
-            return vectors
+            vectors = self._model.embed(texts)
+            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+            unit: list[list[float]] = (vectors / np.maximum(lengths, 1e-12)).tolist()
+            return unit
 
         def embed_query(self, text: str) -> list[float]:
             """Embed one text."""

@@ -9,16 +9,18 @@ from typing import Any, Self
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 
-from langchain_lean.accounting.model_ids import undoubled
-from langchain_lean.accounting.payloads import normal_counts
+from langchain_lean.accounting.payloads import (
+    message_counts,
+    message_region,
+    message_tier,
+    normal_counts,
+    own_tier,
+)
 
 LARGEST_COUNT = 10**9
 """A call with more is taken for garbage: no provider serves a billion tokens."""
 
 _LARGEST_SUM = 10**18  # what still fits 64 bits when sums are stored
-
-_TIERS = ("priority", "flex")
-_TIER_KEYS = ("service_tier", "serviceTier", "usage")
 
 _CACHED_MEDIA = {
     "audio_input": "audio_cache_read",
@@ -26,13 +28,6 @@ _CACHED_MEDIA = {
     "video_input": "video_cache_read",
 }
 _MEDIA = _CACHED_MEDIA.keys()
-
-_SEARCHES = {
-    "web_search_call": "web_searches",
-    "web_search": "web_searches",
-    "file_search_call": "file_searches",
-    "file_search": "file_searches",
-}
 
 
 class UsageError(ValueError):
@@ -146,25 +141,10 @@ class TokenUsage:
         Raises:
             UsageError: If what was reported cannot be true.
         """
-        response: Any = message.response_metadata
-        response = response if isinstance(response, Mapping) else {}
-        reported: Any = message.usage_metadata
-        if isinstance(reported, Mapping) and "input_tokens" in reported:
-            counts = _from_usage_metadata(reported, response)
-        else:
-            raw = response.get("token_usage") or response.get("usage")
-            if not isinstance(raw, Mapping):
-                return None
-            found = normal_counts(raw)
-            if found is None:
-                return None
-            counts = found
-        for name, count in _searches(message).items():
-            if counts.get(name) is None:
-                counts[name] = count
-        return _believed(
-            counts, _tier(reported, response), _text(response.get("region"))
-        )
+        counts = message_counts(message)
+        if counts is None:
+            return None
+        return _believed(counts, message_tier(message), message_region(message))
 
     @classmethod
     def from_result(cls, result: LLMResult) -> "TokenUsage | None":
@@ -214,7 +194,7 @@ class TokenUsage:
         counts = normal_counts(usage)
         if counts is None:
             return None
-        return _believed(counts, _own_tier(usage), None)
+        return _believed(counts, own_tier(usage), None)
 
 
 COUNTS: tuple[str, ...] = tuple(
@@ -281,90 +261,6 @@ def _check_parts(usage: TokenUsage) -> None:
         raise UsageError(msg)
 
 
-def _from_usage_metadata(
-    reported: Mapping[str, Any], response: Mapping[str, Any]
-) -> dict[str, Any]:
-    """LangChain's form: totals, with provider-named parts below them."""
-    inputs = _mapping(reported.get("input_token_details"))
-    outputs = _mapping(reported.get("output_token_details"))
-    counts = {
-        "input": reported["input_tokens"],
-        "output": reported.get("output_tokens"),
-    }
-    if not (inputs or outputs or "usage" in response):
-        return counts
-    prefix = next((f"{tier}_" for tier in _TIERS if tier in inputs), "")
-    writes_5m = inputs.get("ephemeral_5m_input_tokens") or 0
-    writes_1h = inputs.get("ephemeral_1h_input_tokens") or 0
-    writes = _part(inputs, prefix, "cache_creation")
-    counts |= {
-        "cache_read": _part(inputs, prefix, "cache_read"),
-        "cache_write_5m": writes_5m or (0 if writes_1h else writes),
-        "cache_write_1h": writes_1h,
-        "reasoning": _part(outputs, prefix, "reasoning"),
-    }
-    for medium in ("audio", "image", "video"):
-        counts[f"{medium}_input"] = inputs.get(medium)
-        if medium != "video":
-            counts[f"{medium}_output"] = outputs.get(medium)
-    raw = _mapping(response.get("usage"))
-    served = _mapping(raw.get("server_tool_use"))
-    counts["web_searches"] = served.get("web_search_requests")
-    return counts
-
-
-def _part(details: Mapping[str, Any], prefix: str, name: str) -> Any:
-    return (details.get(prefix + name) if prefix else None) or details.get(name) or 0
-
-
-def _searches(message: AIMessage) -> Mapping[str, int]:
-    """The searches that stand in the content, for providers that do not count them.
-
-    OpenAI never does, Anthropic does not in what LangChain keeps of a stream.
-    """
-    if not isinstance(message.content, list):
-        return {}
-    blocks = message.content
-    found = (_searched(block) for block in blocks if isinstance(block, dict))
-    return Counter(name for name in found if name)
-
-
-def _searched(block: Mapping[str, Any]) -> str | None:
-    """What a content block is billed as: a search, not the opening of what it found."""
-    kind = block.get("type")
-    if kind in ("server_tool_use", "server_tool_call"):
-        kind = block.get("name")
-    action = _mapping(block.get("action") or block.get("args")).get("type", "search")
-    return _SEARCHES.get(str(kind)) if action == "search" else None
-
-
-def _tier(reported: Any, response: Mapping[str, Any]) -> str | None:
-    details = _mapping(_mapping(reported).get("input_token_details"))
-    for tier in _TIERS:
-        if tier in details:
-            return tier
-    if response.keys().isdisjoint(_TIER_KEYS):
-        return None
-    return _own_tier(response) or _own_tier(_mapping(response.get("usage")))
-
-
-def _own_tier(said: Mapping[str, Any]) -> str | None:
-    """The tier a provider names, or the speed where Anthropic bills that instead."""
-    if said.get("speed") == "fast":
-        return "fast"
-    value = said.get("service_tier") or said.get("serviceTier")
-    text = _text(value.get("type") if isinstance(value, Mapping) else value)
-    return text and undoubled(text)
-
-
 def _first(result: LLMResult) -> Any:
     choices = result.generations[0] if result.generations else []
     return choices[0] if choices else None
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if type(value) is dict or isinstance(value, Mapping) else {}
-
-
-def _text(value: Any) -> str | None:
-    return value[:64] if isinstance(value, str) and value else None
