@@ -57,9 +57,9 @@ def message_counts(message: AIMessage) -> Counts | None:
         The counts, or None where the provider reported none.
     """
     response = _mapping(message.response_metadata)
-    reported: Any = message.usage_metadata
-    counts: Counts | None = None
-    if "input_tokens" in _mapping(reported):
+    reported = _mapping(message.usage_metadata)
+    counts: Counts | None
+    if "input_tokens" in reported:
         counts = _langchain(reported, response)
     else:
         raw = response.get("token_usage") or response.get("usage")
