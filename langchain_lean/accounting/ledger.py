@@ -121,8 +121,8 @@ class TokenLedger(Recorder):
         Args:
             by: A field of `LedgerEntry` (`model`, `node`, `user_id`, `day`, ...) or
                 several; none for one sum over everything. In memory, calls older
-                than the newest 100,000 stand under `(older calls)` for other fields
-                than those four.
+                than the newest 100,000 are known by model, provider, node, source,
+                user and day, and stand under `(older calls)` for other fields.
 
         Returns:
             The sums by value (None for calls that have none), by tuple of values, or

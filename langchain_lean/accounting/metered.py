@@ -27,7 +27,8 @@ class MeteredEmbeddings(Embeddings):
         embeddings: The embeddings to use.
         ledger: The ledger to account to; the one of `track()` if not given.
         model: The model's id; read off the embeddings if not given.
-        provider: The provider as LangChain names it.
+        provider: The provider as LangChain names it; that of the package the
+            embeddings come from if not given.
         source: Set it where a lever embeds on its own behalf (`lc_source`).
     """
 
@@ -43,7 +44,7 @@ class MeteredEmbeddings(Embeddings):
         self.embeddings = embeddings
         self._ledger = ledger
         self.model = model or _name(embeddings)
-        self.provider = provider
+        self.provider = provider or _provider(embeddings)
         self.source = source
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
@@ -102,3 +103,12 @@ def _name(embeddings: Embeddings) -> str:
     names = (getattr(embeddings, name, None) for name in _NAMES)
     found = next((name for name in names if isinstance(name, str) and name), None)
     return found or type(embeddings).__name__
+
+
+def _provider(embeddings: Embeddings) -> str | None:
+    """`langchain_openai` is the package of `openai`, save for its Azure classes."""
+    if type(embeddings).__name__.startswith("Azure"):
+        return "azure"
+    package = type(embeddings).__module__.split(".")[0]
+    known = package.startswith("langchain_") and package != "langchain_lean"
+    return package.removeprefix("langchain_") if known else None

@@ -39,7 +39,7 @@ F = TypeVar("F", bound=Callable[..., None])
 
 _REMEMBERED_RUNS = 100_000
 _REMEMBERED_BLOCKS = 10_000
-_REMEMBERED_ANSWERS = 10_000
+_REMEMBERED_ANSWERS = 1_000
 _REMEMBERED_ABANDONED = 1_000
 _LOOSE_DOCUMENTS = 64
 
@@ -84,7 +84,7 @@ class Recorder(BaseCallbackHandler):
         self.timer = timer
         self._calls: dict[UUID, Call] = {}
         self._abandoned: dict[UUID, None] = {}
-        self._answered: dict[str, Call] = {}
+        self._answered: dict[str, tuple[Call, AIMessage]] = {}
         self._runs: dict[UUID, Run] = {}
         self._blocked: dict[UUID, None] = {}
         self._loose: deque[str] = deque(maxlen=_LOOSE_DOCUMENTS)
@@ -323,7 +323,7 @@ class Recorder(BaseCallbackHandler):
         error: BaseException | None = None,
     ) -> None:
         message = _first_message(result)
-        if self._is_passed_on(call, getattr(message, "id", None)):
+        if message is not None and self._is_passed_on(call, message):
             return
         self.received(
             Outcome(
@@ -335,20 +335,23 @@ class Recorder(BaseCallbackHandler):
             )
         )
 
-    def _is_passed_on(self, call: Call, message_id: object) -> bool:
+    def _is_passed_on(self, call: Call, message: AIMessage) -> bool:
         """Whether an answer is that of a call which was made inside this one.
 
-        A model that wraps another one returns its message, with the same id and the
-        same usage, which was billed once. (One that makes a message of its own from
-        it cannot be told from a second call.)
+        A model that wraps another one returns its message, with the same id, text and
+        usage, which was billed once. (One that makes a message of its own from it
+        cannot be told from a second call.)
         """
-        if not isinstance(message_id, str) or not message_id:
+        name = getattr(message, "id", None)
+        if not isinstance(name, str) or not name:
             return False
-        inner = self._answered.get(message_id)
-        if inner is not None and inner is not call and inner.started >= call.started:
-            return True
+        inner, passed = self._answered.get(name, (call, message))
+        if inner is not call and inner.started >= call.started:
+            if passed.usage_metadata == message.usage_metadata:
+                return passed.content == message.content
+            return False
         if self._calls:
-            self._answered[message_id] = call
+            self._answered[name] = (call, message)
             if len(self._answered) > _REMEMBERED_ANSWERS:
                 self._answered.pop(next(iter(self._answered)), None)
         else:

@@ -16,7 +16,7 @@ from langchain_lean.errors import ConfigurationError
 FOLDED = "(older calls)"
 """Where totals put calls whose entries are gone, for keys that were not kept."""
 
-FOLDED_BY = ("model", "node", "user_id", "day")
+FOLDED_BY = ("model", "provider", "node", "source", "user_id", "day")
 """The keys by which totals stay exact after entries are gone."""
 
 Key = tuple[str | None, ...]

@@ -22,8 +22,14 @@ from langchain_core.language_models import (
 )
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
-from langchain_core.outputs import ChatGeneration, ChatResult, LLMResult
+from langchain_core.outputs import (
+    ChatGeneration,
+    ChatGenerationChunk,
+    ChatResult,
+    LLMResult,
+)
 from langchain_core.runnables import RunnableLambda
+from langchain_openai import OpenAIEmbeddings
 from langgraph.graph import END, START, StateGraph
 
 from langchain_lean import (
@@ -270,6 +276,27 @@ class TestWhereTheBuiltInHandlerIsWrong:
         assert ledger.totals().usage.input == 1000
         assert ledger.totals().cost == COST
 
+    def test_a_wrapper_that_streams_is_counted_once(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        wrapper = Wrapper(inner=model(answer("One two.")))
+        with track(ledger):
+            list(wrapper.stream("q"))
+        assert ledger.totals().calls == 1
+        assert ledger.totals().usage.input == 1000
+
+    async def test_a_server_that_gives_every_answer_one_id_is_counted_in_full(
+        self, ledger: TokenLedger
+    ) -> None:
+        runs = [uuid4(), uuid4()]
+        for run_id in runs:
+            ledger.on_chat_model_start({}, [[HumanMessage("q")]], run_id=run_id)
+        for run_id, text in zip(reversed(runs), ("Paris.", "Rome."), strict=True):
+            message = answer(text)
+            message.id = "always-the-same"
+            ledger.on_llm_end(result(message), run_id=run_id)
+        assert ledger.totals().usage.input == 2000
+
     def test_a_stand_in_that_returns_one_message_again_and_again_is_counted(
         self, ledger: TokenLedger
     ) -> None:
@@ -315,6 +342,18 @@ class TestWhereTheBuiltInHandlerIsWrong:
         assert totals["embedding"].calls == 4
         assert totals["embedding"].usage == TokenUsage(input=3 + 2 + 3 + 2)
         assert totals["embedding"].cost == Decimal("0.00001")
+
+    def test_embeddings_of_a_provider_have_its_prices(
+        self, ledger: TokenLedger
+    ) -> None:
+        inner = OpenAIEmbeddings(model="text-embedding-3-small", api_key="none")
+        embeddings = MeteredEmbeddings(inner, ledger)
+        assert (embeddings.model, embeddings.provider) == (
+            "text-embedding-3-small",
+            "openai",
+        )
+        cost = ledger.prices.cost(TokenUsage(input=10**6), embeddings.model, "openai")
+        assert cost.total == Decimal("0.02")
 
     def test_embeddings_find_the_tracking_ledger(self) -> None:
         with track() as outer, track() as inner:
@@ -672,3 +711,7 @@ class Wrapper(BaseChatModel):
     def _generate(self, messages: Any, *args: Any, **kwargs: Any) -> ChatResult:
         message = self.inner.invoke(messages)
         return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _stream(self, messages: Any, *args: Any, **kwargs: Any) -> Any:
+        for chunk in self.inner.stream(messages):
+            yield ChatGenerationChunk(message=chunk)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -194,6 +195,16 @@ class TestMemoryStore(StoreContract):
             assert sum(t.cost for t in sums) == 100 * Decimal("0.00164")
             assert sum(t.flags["failed"] for t in sums) == 20
         assert store.totals(("thread_id",))[(FOLDED,)].calls == 90
+
+    def test_savings_are_the_same_before_and_after_folding(self) -> None:
+        def savings(store: MemoryStore) -> object:
+            ledger = TokenLedger(store, prices=PRICES)
+            for source in (None, None, "summarization"):
+                ledger._books.take(entry(source=source, run_id=str(uuid4())))
+            return ledger.savings()
+
+        whole = savings(MemoryStore(b"key"))
+        assert savings(MemoryStore(b"key", max_entries=1)) == whole
 
     def test_long_chats_fold_sooner(self) -> None:
         store = MemoryStore(b"key", max_marks=100)
