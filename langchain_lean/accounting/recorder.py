@@ -347,9 +347,11 @@ class Recorder(BaseCallbackHandler):
             return False
         inner, passed = self._answered.get(name, (call, message))
         if inner is not call and inner.started >= call.started:
-            if passed.usage_metadata == message.usage_metadata:
-                return passed.content == message.content
-            return False
+            return passed is message or (
+                message.type == "AIMessageChunk"  # a stream is merged anew
+                and passed.usage_metadata == message.usage_metadata
+                and passed.content == message.content
+            )
         if self._calls:
             self._answered[name] = (call, message)
             if len(self._answered) > _REMEMBERED_ANSWERS:
