@@ -89,9 +89,9 @@ def prompt_characters(
         for index, message in enumerate(messages)
         if message.type == "system" and message.name not in EXAMPLE_NAMES
     ]
-    fixed = sum(lengths[:prefix])
-    system = sum(lengths[i] for i in systems)
-    examples = fixed - sum(lengths[i] for i in systems if i < prefix)
+    system = sum([lengths[index] for index in systems])
+    leading = [lengths[index] for index in systems if index < prefix]
+    examples = sum(lengths[:prefix]) - sum(leading)
     asked = lengths[question] if question >= prefix else 0
     parts = {
         "system": system,
@@ -138,7 +138,10 @@ def in_tokens(characters: Characters, usage: TokenUsage) -> Anatomy:
         The parts in tokens: the input parts sum to `usage.input` exactly (what
         rounding leaves goes to the largest), `output` is `usage.output`.
     """
-    given = {name: size for name, size in characters.items() if size} or {"question": 1}
+    given = {name: size for name, size in characters.items() if size}
+    if len(given) < 2:
+        part = next(iter(given), "question")
+        return Anatomy(**{part: usage.input}, output=usage.output)
     whole = sum(given.values())
     parts = {name: size * usage.input // whole for name, size in given.items()}
     largest = max(given, key=given.__getitem__)

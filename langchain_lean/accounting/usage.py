@@ -123,7 +123,8 @@ class TokenUsage:
 
     def counts(self) -> dict[str, int]:
         """The counts that are not 0, by field name."""
-        return {name: value for name in COUNTS if (value := getattr(self, name))}
+        pairs = zip(COUNTS, _values(self), strict=True)
+        return {name: value for name, value in pairs if value}
 
     @classmethod
     def from_message(cls, message: AIMessage) -> "TokenUsage | None":
