@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from langchain_lean.accounting.ledger import TokenLedger, track
     from langchain_lean.accounting.metered import MeteredEmbeddings
     from langchain_lean.accounting.prices import PriceBook
-    from langchain_lean.accounting.savings import report_saving
+    from langchain_lean.accounting.reporting import report_saving
     from langchain_lean.accounting.tokens import TokenCounter
     from langchain_lean.accounting.usage import TokenUsage
     from langchain_lean.embeddings import local_embeddings
@@ -40,7 +40,7 @@ _HOMES = {
     "TokenUsage": "accounting.usage",
     "UnpricedModelError": "errors",
     "local_embeddings": "embeddings",
-    "report_saving": "accounting.savings",
+    "report_saving": "accounting.reporting",
     "scope": "accounting.attribution",
     "track": "accounting.ledger",
 }

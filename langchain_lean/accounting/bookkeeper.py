@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from langchain_lean.accounting import price_table
 from langchain_lean.accounting.background import Background
-from langchain_lean.accounting.calls import Reading, bare_entry, read_usage, to_entry
+from langchain_lean.accounting.calls import bare_entry, to_entry
 from langchain_lean.accounting.entry import LedgerEntry, Step
 from langchain_lean.accounting.events import Finished, Outcome
 from langchain_lean.accounting.fingerprints import Fingerprints
 from langchain_lean.accounting.prices import PriceBook
+from langchain_lean.accounting.reading import Reading, read_usage
 from langchain_lean.accounting.savings import Saving
 from langchain_lean.accounting.store import Batch, LedgerStore, open_store
 from langchain_lean.accounting.tokens import TokenCounter

@@ -31,14 +31,12 @@ class Trace:
 
     Attributes:
         id: The id of the outermost run, as text.
-        whole: The outermost run itself was seen to start.
         ended: It has ended.
         documents: Texts of the retrieved documents, shared with every call.
         retrieved: By digest of a message, how many characters of it are documents.
     """
 
     id: str
-    whole: bool = True
     ended: bool = False
     documents: list[str] = field(default_factory=list)
     retrieved: dict[tuple[str, int], int] = field(default_factory=dict)

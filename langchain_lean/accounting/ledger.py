@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import atexit
-import os
 import time
-import weakref
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, overload
 from uuid import uuid4
 
 from langchain_lean.accounting.attribution import running_parent
+from langchain_lean.accounting.lifecycle import keep_until_exit
 from langchain_lean.accounting.recorder import Recorder
-from langchain_lean.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -96,10 +93,7 @@ class TokenLedger(Recorder):
         self.store: LedgerStore = self._books.store
         self.prices: PriceBook = self._books.prices
         self.counter: TokenCounter = self._books.counter
-        _alive.add(self)
-        if exporters:
-            # Runs before the exit of what the exporters write to, made earlier.
-            atexit.register(_close, weakref.ref(self))
+        keep_until_exit(self, early=bool(exporters))
 
     def entries(self) -> Iterator[LedgerEntry]:
         """The calls, oldest first, those that never ended included.
@@ -329,27 +323,3 @@ def track(
     ledger = ledger or TokenLedger()
     with attached(ledger, all_threads=all_threads):
         yield ledger
-
-
-_alive: weakref.WeakSet[TokenLedger] = weakref.WeakSet()
-
-
-@atexit.register
-def _close_all() -> None:
-    for ledger in list(_alive):
-        _close(weakref.ref(ledger))
-
-
-def _close(reference: weakref.ref[TokenLedger]) -> None:
-    ledger = reference()
-    if ledger is not None:
-        with suppress(StorageError):
-            ledger.close()
-
-
-def _forget_all() -> None:
-    for ledger in list(_alive):
-        ledger.forget()
-
-
-os.register_at_fork(after_in_child=_forget_all)

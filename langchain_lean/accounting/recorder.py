@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -17,11 +16,10 @@ from langchain_lean.accounting.events import (
     BLOCKED_EVENT,
     SAVING_EVENT,
     Call,
-    Finished,
     Outcome,
-    Run,
-    Trace,
 )
+from langchain_lean.accounting.traces import Traces
+from langchain_lean.accounting.wrappers import Answers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,11 +35,8 @@ logger = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., None])
 
-_REMEMBERED_RUNS = 100_000
 _REMEMBERED_BLOCKS = 10_000
-_REMEMBERED_ANSWERS = 1_000
 _REMEMBERED_ABANDONED = 1_000
-_LOOSE_DOCUMENTS = 64
 
 
 def _never_raises(method: F) -> F:
@@ -84,10 +79,9 @@ class Recorder(BaseCallbackHandler):
         self.timer = timer
         self._calls: dict[UUID, Call] = {}
         self._abandoned: dict[UUID, None] = {}
-        self._answered: dict[str, tuple[Call, AIMessage]] = {}
-        self._runs: dict[UUID, Run] = {}
         self._blocked: dict[UUID, None] = {}
-        self._loose: deque[str] = deque(maxlen=_LOOSE_DOCUMENTS)
+        self._answers = Answers()
+        self._traces = Traces(clock=clock, timer=timer)
         self._batch = threading.local()
         self._warned: set[str] = set()
 
@@ -97,7 +91,7 @@ class Recorder(BaseCallbackHandler):
 
     def trace_id(self, run_id: UUID, parent_run_id: UUID | None) -> str:
         """The outermost run that a run belongs to."""
-        return self._trace(run_id, parent_run_id).id
+        return self._traces.of(run_id, parent_run_id).id
 
     def abandoned(self) -> list[Event]:
         """The calls that have turned out to be abandoned since this was last asked.
@@ -126,8 +120,8 @@ class Recorder(BaseCallbackHandler):
     def forget(self) -> None:
         """Drop the calls under way: in a forked process they are the parent's."""
         self._calls.clear()
-        self._runs.clear()
-        self._answered.clear()
+        self._traces.forget()
+        self._answers.forget()
 
     def warn_once(self, reason: str) -> None:
         """Log what could not be taken down, once for each reason."""
@@ -251,11 +245,6 @@ class Recorder(BaseCallbackHandler):
     ) -> None:
         """Note what a retriever returned."""
         texts = tuple(document.page_content for document in documents)
-        run = self._runs.get(run_id)
-        if run is not None:
-            run.trace.documents.extend(texts)
-            if run.trace.id == str(run_id):
-                self._loose.extend(texts)
         self._leave(run_id, documents=texts)
 
     @_never_raises
@@ -323,7 +312,9 @@ class Recorder(BaseCallbackHandler):
         error: BaseException | None = None,
     ) -> None:
         message = _first_message(result)
-        if message is not None and self._is_passed_on(call, message):
+        if message is not None and self._answers.passed_on(
+            call, message, others=bool(self._calls)
+        ):
             return
         self.received(
             Outcome(
@@ -334,31 +325,6 @@ class Recorder(BaseCallbackHandler):
                 error=error,
             )
         )
-
-    def _is_passed_on(self, call: Call, message: AIMessage) -> bool:
-        """Whether an answer is that of a call which was made inside this one.
-
-        A model that wraps another one returns its message, with the same id, text and
-        usage, which was billed once. (One that makes a message of its own from it
-        cannot be told from a second call.)
-        """
-        name = getattr(message, "id", None)
-        if not isinstance(name, str) or not name:
-            return False
-        inner, passed = self._answered.get(name, (call, message))
-        if inner is not call and inner.started >= call.started:
-            return passed is message or (
-                message.type == "AIMessageChunk"  # a stream is merged anew
-                and passed.usage_metadata == message.usage_metadata
-                and passed.content == message.content
-            )
-        if self._calls:
-            self._answered[name] = (call, message)
-            if len(self._answered) > _REMEMBERED_ANSWERS:
-                self._answered.pop(next(iter(self._answered)), None)
-        else:
-            self._answered.clear()  # no call is under way that could wrap this one
-        return False
 
     def _call(
         self,
@@ -372,7 +338,7 @@ class Recorder(BaseCallbackHandler):
         return Call(
             run_id=str(run_id),
             parent_id=None if parent_run_id is None else str(parent_run_id),
-            trace=self._trace(run_id, parent_run_id),
+            trace=self._traces.of(run_id, parent_run_id),
             kind=kind,
             prompt=prompt,
             tools=(),
@@ -384,15 +350,6 @@ class Recorder(BaseCallbackHandler):
             start=self.clock(),
             started=self.timer(),
         )
-
-    def _trace(self, run_id: UUID, parent_run_id: UUID | None) -> Trace:
-        parent = self._runs.get(parent_run_id) if parent_run_id else None
-        if parent is not None:
-            return parent.trace
-        root = str(parent_run_id or run_id)
-        trace = Trace(id=root, whole=parent_run_id is None)
-        trace.documents.extend(self._loose)
-        return trace
 
     def _batch_of(self, size: int, parent_run_id: UUID | None) -> list[bool]:
         """The list that the runs of one `generate` call share."""
@@ -410,36 +367,25 @@ class Recorder(BaseCallbackHandler):
         serialized: Mapping[str, Any] | None,
         given: Mapping[str, Any],
     ) -> None:
-        if run_id in self._runs:
-            return
         name = given.get("name") or (serialized or {}).get("name")
-        trace = self._trace(run_id, parent_run_id)
-        self._runs[run_id] = Run(
-            trace, kind, str(name or kind), self.clock(), self.timer()
-        )
-        if len(self._runs) > _REMEMBERED_RUNS:
-            with suppress(StopIteration, RuntimeError):
-                self._runs.pop(next(iter(self._runs)), None)
+        self._traces.enter(kind, run_id, parent_run_id, name)
 
     def _leave(
         self, run_id: UUID, *, failed: bool = False, documents: tuple[str, ...] = ()
     ) -> None:
-        run = self._runs.pop(run_id, None)
-        if run is None:
-            return
-        if run.trace.id == str(run_id):
-            run.trace.ended = True
-        if run.kind is not None:
-            seconds = max(self.timer() - run.started, 0.0)
-            self.received(Finished(str(run_id), run, seconds, failed, documents))
+        finished = self._traces.leave(run_id, failed=failed, documents=documents)
+        if finished is not None:
+            self.received(finished)
 
     def _block(self, data: Mapping[str, Any]) -> None:
         run_id = data["run_id"]
         if run_id in self._blocked:
             return
-        if len(self._blocked) >= _REMEMBERED_BLOCKS:
-            self._blocked.pop(next(iter(self._blocked)))
         self._blocked[run_id] = None
+        if len(self._blocked) > _REMEMBERED_BLOCKS:
+            # Other threads may be at the same.
+            with suppress(StopIteration, RuntimeError):
+                self._blocked.pop(next(iter(self._blocked)), None)
         call = self._calls.pop(run_id, None)
         if call is None:
             metadata = {"ls_provider": data["provider"], **data["metadata"]}

@@ -1,6 +1,5 @@
 """A ledger's SQLite file, which several processes may write at once."""
 
-import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -14,10 +13,6 @@ from langchain_lean.accounting.entry import FLAGS, LedgerEntry, Step, Totals
 from langchain_lean.accounting.prices import OwnPrice, PriceBook
 from langchain_lean.accounting.rows import (
     ANATOMY_COLUMNS,
-    COST_COLUMNS,
-    ENTRY_COLUMNS,
-    SAVING_COLUMNS,
-    STEP_COLUMNS,
     entry_row,
     priced_entry_row,
     priced_saving_row,
@@ -29,59 +24,26 @@ from langchain_lean.accounting.rows import (
     to_dollars,
 )
 from langchain_lean.accounting.savings import LeverSaving, Saving
+from langchain_lean.accounting.sqlite_schema import (
+    ADD_ENTRY,
+    ADD_FEEDBACK,
+    ADD_LEARNED,
+    ADD_PRICE,
+    ADD_SAVING,
+    ADD_STEP,
+    ADD_TEXT,
+    CHUNK,
+    PRICE_ENTRY,
+    PRICE_SAVING,
+    SAVINGS_TO_PRICE,
+    TO_PRICE,
+    prepare,
+)
 from langchain_lean.accounting.store import Batch, Key
 from langchain_lean.accounting.usage import COUNTS, TokenUsage
 from langchain_lean.errors import StorageError
 
-_APPLICATION = 0x4C45414E  # "LEAN", so that a file of another program is not taken
-_VERSION = 1
-_CHECKED_BYTES = 64_000_000
-_CHUNK = 2_000
 _WAIT = 10.0  # seconds another process may hold the file
-
-_SCHEMA = f"""
-CREATE TABLE entries ({", ".join(ENTRY_COLUMNS)},
-    day GENERATED ALWAYS AS (date(start, 'unixepoch')), PRIMARY KEY (run_id));
-CREATE INDEX entries_to_price ON entries (run_id)
-    WHERE cost_total IS NULL AND NOT unpriced;
-CREATE TABLE steps ({", ".join(STEP_COLUMNS)}, PRIMARY KEY (run_id));
-CREATE TABLE savings ({", ".join(SAVING_COLUMNS)}, PRIMARY KEY (id));
-CREATE TABLE texts (digest PRIMARY KEY, text) WITHOUT ROWID;
-CREATE TABLE feedback (run_id PRIMARY KEY, good) WITHOUT ROWID;
-CREATE TABLE learned (model PRIMARY KEY, state) WITHOUT ROWID;
-CREATE TABLE own_prices (model, provider, price, PRIMARY KEY (model, provider));
-CREATE TABLE meta (name PRIMARY KEY, value) WITHOUT ROWID;
-PRAGMA application_id = {_APPLICATION};
-PRAGMA user_version = {_VERSION};
-"""
-
-
-def _insert(how: str, table: str, columns: Sequence[str]) -> str:
-    marks = ", ".join("?" * len(columns))
-    return f"INSERT OR {how} INTO {table} ({', '.join(columns)}) VALUES ({marks})"
-
-
-_ADD_ENTRY = _insert("REPLACE", "entries", ENTRY_COLUMNS)
-_ADD_STEP = _insert("REPLACE", "steps", STEP_COLUMNS)
-_ADD_SAVING = _insert("IGNORE", "savings", SAVING_COLUMNS)
-_ADD_TEXT = _insert("IGNORE", "texts", ("digest", "text"))
-_ADD_FEEDBACK = _insert("REPLACE", "feedback", ("run_id", "good"))
-_ADD_LEARNED = _insert("REPLACE", "learned", ("model", "state"))
-_ADD_PRICE = _insert("REPLACE", "own_prices", ("model", "provider", "price"))
-_ADD_META = _insert("IGNORE", "meta", ("name", "value"))
-
-_TO_PRICE = (
-    f"SELECT * FROM entries WHERE cost_total IS NULL AND NOT unpriced LIMIT {_CHUNK}"
-)
-_SAVINGS_TO_PRICE = (
-    f"SELECT * FROM savings WHERE value IS NULL AND NOT unpriced LIMIT {_CHUNK}"
-)
-_PRICE_ENTRY = (
-    f"UPDATE entries SET {', '.join(f'{name} = ?' for name in COST_COLUMNS)}, "
-    "unpriced = ? WHERE run_id = ?"
-)
-_PRICE_SAVING = "UPDATE savings SET value = ?, unpriced = ? WHERE id = ?"
-
 
 _inherited: list[sqlite3.Connection | None] = []
 
@@ -102,7 +64,7 @@ class SQLiteStore:
         self._lock = threading.RLock()
         self._unpriced = False
         with self._open() as connection:
-            _prepare(connection, self.path)
+            prepare(connection, self.path)
             row = connection.execute("SELECT value FROM meta WHERE name = 'key'")
             self.key = bytes.fromhex(row.fetchone()[0])
 
@@ -115,26 +77,26 @@ class SQLiteStore:
         """Keep a batch in one transaction."""
         with self._write() as connection:
             run = connection.executemany
-            run(_ADD_ENTRY, map(entry_row, batch.entries))
-            run(_ADD_STEP, map(step_row, batch.steps))
-            run(_ADD_SAVING, map(saving_row, batch.savings))
-            run(_ADD_TEXT, batch.texts.items())
-            run(_ADD_FEEDBACK, batch.feedback.items())
-            run(_ADD_LEARNED, batch.learned.items())
+            run(ADD_ENTRY, map(entry_row, batch.entries))
+            run(ADD_STEP, map(step_row, batch.steps))
+            run(ADD_SAVING, map(saving_row, batch.savings))
+            run(ADD_TEXT, batch.texts.items())
+            run(ADD_FEEDBACK, batch.feedback.items())
+            run(ADD_LEARNED, batch.learned.items())
         if any(entry.cost is None for entry in batch.entries) or batch.savings:
             self._unpriced = True
 
     def price(self, prices: PriceBook) -> None:
         """Fix the cost of every entry and saving that has none yet."""
         self._unpriced = False
-        while rows := self._select(_TO_PRICE):
+        while rows := self._select(TO_PRICE):
             entries = [row_entry(row).priced(prices) for row in rows]
             with self._write() as connection:
-                connection.executemany(_PRICE_ENTRY, map(priced_entry_row, entries))
-        while rows := self._select(_SAVINGS_TO_PRICE):
+                connection.executemany(PRICE_ENTRY, map(priced_entry_row, entries))
+        while rows := self._select(SAVINGS_TO_PRICE):
             savings = [row_saving(row).priced(prices) for row in rows]
             with self._write() as connection:
-                connection.executemany(_PRICE_SAVING, map(priced_saving_row, savings))
+                connection.executemany(PRICE_SAVING, map(priced_saving_row, savings))
 
     def recent(self, limit: int) -> list[LedgerEntry]:
         """The newest calls, oldest first."""
@@ -152,7 +114,7 @@ class SQLiteStore:
             given = {(price.model, price.provider) for price in prices.own}
             kept = [p for p in stored if (p.model, p.provider) not in given]
             connection.executemany(
-                _ADD_PRICE,
+                ADD_PRICE,
                 [(p.model, p.provider or "", p.to_json()) for p in prices.own],
             )
         return PriceBook([*kept, *prices.own])
@@ -243,13 +205,12 @@ class SQLiteStore:
         """All rows, a chunk at a time, so that writers are not kept waiting."""
         last = 0
         query = (
-            f"SELECT rowid, * FROM {table} WHERE rowid > ? "
-            f"ORDER BY rowid LIMIT {_CHUNK}"
+            f"SELECT rowid, * FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT {CHUNK}"
         )
         while True:
             rows = self._select(query, last)
             yield from rows
-            if len(rows) < _CHUNK:
+            if len(rows) < CHUNK:
                 return
             last = rows[-1]["rowid"]
 
@@ -287,46 +248,6 @@ def _connect(path: Path) -> sqlite3.Connection:
     )
     connection.row_factory = sqlite3.Row
     return connection
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the tables of a new file; refuse one that is not a ledger."""
-    _refuse_foreign(connection, path)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("BEGIN IMMEDIATE")
-    if not connection.execute("PRAGMA application_id").fetchone()[0]:
-        for statement in _SCHEMA.split(";"):
-            connection.execute(statement)
-    connection.execute(_ADD_META, ("key", secrets.token_hex(16)))
-    connection.execute("COMMIT")
-
-
-def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
-    def pragma(name: str) -> Any:
-        return connection.execute(f"PRAGMA {name}").fetchone()[0]
-
-    try:
-        application, version = pragma("application_id"), pragma("user_version")
-        tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
-        small = path.stat().st_size <= _CHECKED_BYTES
-        damage = pragma("quick_check(1)") if small else "ok"
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise
-        damage = str(error)
-        application = version = tables = 0
-    if damage != "ok":
-        msg = f"{str(path)!r} is damaged or no SQLite file; move it away: {damage}."
-        raise StorageError(msg)
-    if (application or tables) and application != _APPLICATION:
-        msg = f"{str(path)!r} is a database of another program; name another file."
-        raise StorageError(msg)
-    if version > _VERSION:
-        msg = (
-            f"{str(path)!r} was written by a newer langchain_lean; upgrade to read it."
-        )
-        raise StorageError(msg)
 
 
 def _totals(row: tuple[Any, ...]) -> Totals:

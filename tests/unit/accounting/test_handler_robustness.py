@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, Generation, LLMResult
 
 from langchain_lean import TokenLedger
-from langchain_lean.accounting.savings import report_blocked, report_saving
+from langchain_lean.accounting.reporting import report_blocked, report_saving
 
 EVENTS = sorted(name for name in dir(BaseCallbackHandler) if name.startswith("on_"))
 RUNS = [uuid4() for _ in range(4)]

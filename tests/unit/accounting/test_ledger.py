@@ -41,7 +41,7 @@ from langchain_lean import (
     track,
 )
 from langchain_lean.accounting.entry import LedgerEntry
-from langchain_lean.accounting.savings import report_blocked
+from langchain_lean.accounting.reporting import report_blocked
 from langchain_lean.errors import ConfigurationError
 from tests.unit.accounting.conftest import PRICES, Clock
 

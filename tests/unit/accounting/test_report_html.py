@@ -13,7 +13,7 @@ from langchain_lean.accounting.entry import LedgerEntry
 from langchain_lean.accounting.ledger import TokenLedger
 from langchain_lean.accounting.prices import PriceBook
 from langchain_lean.accounting.report import make_report
-from langchain_lean.accounting.savings import report_saving
+from langchain_lean.accounting.reporting import report_saving
 from langchain_lean.accounting.store import Batch
 from langchain_lean.accounting.usage import TokenUsage
 
