@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from langchain_lean.accounting.attribution import scope
     from langchain_lean.accounting.ledger import TokenLedger, track
     from langchain_lean.accounting.metered import MeteredEmbeddings
-    from langchain_lean.accounting.prices import PriceBook
+    from langchain_lean.accounting.prices.book import PriceBook
     from langchain_lean.accounting.reporting import report_saving
-    from langchain_lean.accounting.tokens import TokenCounter
+    from langchain_lean.accounting.tokens.counter import TokenCounter
     from langchain_lean.accounting.usage import TokenUsage
     from langchain_lean.embeddings import local_embeddings
     from langchain_lean.errors import LeanError, UnpricedModelError
@@ -34,8 +34,8 @@ __all__ = [
 _HOMES = {
     "LeanError": "errors",
     "MeteredEmbeddings": "accounting.metered",
-    "PriceBook": "accounting.prices",
-    "TokenCounter": "accounting.tokens",
+    "PriceBook": "accounting.prices.book",
+    "TokenCounter": "accounting.tokens.counter",
     "TokenLedger": "accounting.ledger",
     "TokenUsage": "accounting.usage",
     "UnpricedModelError": "errors",

@@ -18,8 +18,8 @@ from langgraph.graph.state import CompiledStateGraph
 
 from langchain_lean.accounting.entry import Totals
 from langchain_lean.accounting.ledger import TokenLedger, track
-from langchain_lean.accounting.prices import PriceBook
-from langchain_lean.accounting.report import Line, Report
+from langchain_lean.accounting.prices.book import PriceBook
+from langchain_lean.accounting.report.data import Line, Report
 from langchain_lean.demo_data import EMBEDDINGS, Chat, Question
 
 _CHUNKS = 20

@@ -29,7 +29,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field, PrivateAttr
 
 if TYPE_CHECKING:
-    from langchain_lean.accounting.tokens import TokenCounter
+    from langchain_lean.accounting.tokens.counter import TokenCounter
 
 _Json = dict[str, Any]
 _Chat = list[BaseMessage]
@@ -60,7 +60,7 @@ class _State:
 
 @cache
 def _counter() -> "TokenCounter":
-    from langchain_lean.accounting.tokens import TokenCounter
+    from langchain_lean.accounting.tokens.counter import TokenCounter
 
     return TokenCounter()
 

@@ -9,9 +9,9 @@ from operator import add, attrgetter
 from typing import Any, NamedTuple
 
 from langchain_lean.accounting.anatomy import PARTS, Anatomy
-from langchain_lean.accounting.cost import Cost
-from langchain_lean.accounting.events import Kind, StepKind
-from langchain_lean.accounting.prices import PriceBook
+from langchain_lean.accounting.prices.book import PriceBook
+from langchain_lean.accounting.prices.cost import Cost
+from langchain_lean.accounting.recording.events import Kind, StepKind
 from langchain_lean.accounting.usage import COUNTS, TokenUsage
 from langchain_lean.errors import ConfigurationError, UnpricedModelError
 

@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TextIO
 
-from langchain_lean.accounting.bookkeeper import Exporter
 from langchain_lean.accounting.entry import LedgerEntry
+from langchain_lean.accounting.recording.bookkeeper import Exporter
 from langchain_lean.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self, overload
 from uuid import uuid4
 
 from langchain_lean.accounting.attribution import running_parent
-from langchain_lean.accounting.lifecycle import keep_until_exit
-from langchain_lean.accounting.recorder import Recorder
+from langchain_lean.accounting.recording.lifecycle import keep_until_exit
+from langchain_lean.accounting.recording.recorder import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from langchain_lean.accounting.anatomy import Anatomy
-    from langchain_lean.accounting.bookkeeper import Exporter
     from langchain_lean.accounting.entry import LedgerEntry, Step, Totals
-    from langchain_lean.accounting.events import Event, Kind
     from langchain_lean.accounting.latency import RunTiming
-    from langchain_lean.accounting.prices import PriceBook
-    from langchain_lean.accounting.report import Report
+    from langchain_lean.accounting.prices.book import PriceBook
+    from langchain_lean.accounting.recording.bookkeeper import Exporter
+    from langchain_lean.accounting.recording.events import Event, Kind
+    from langchain_lean.accounting.report.data import Report
     from langchain_lean.accounting.savings import Savings
     from langchain_lean.accounting.store import LedgerStore
-    from langchain_lean.accounting.tokens import TokenCounter
+    from langchain_lean.accounting.tokens.counter import TokenCounter
     from langchain_lean.accounting.usage import TokenUsage
 
 _RECENT = 10_000
@@ -78,7 +78,7 @@ class TokenLedger(Recorder):
         timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         # Loaded here, so that importing the ledger costs what a callback costs.
-        from langchain_lean.accounting.bookkeeper import Bookkeeper
+        from langchain_lean.accounting.recording.bookkeeper import Bookkeeper
 
         super().__init__(abandon_after=abandon_after, clock=clock, timer=timer)
         self._books = Bookkeeper(
@@ -168,7 +168,7 @@ class TokenLedger(Recorder):
 
     def report(self) -> Report:
         """The whole picture: print it, or write it as HTML."""
-        from langchain_lean.accounting.report import make_report
+        from langchain_lean.accounting.report.data import make_report
 
         return make_report(self)
 
@@ -239,7 +239,7 @@ class TokenLedger(Recorder):
             UsageError: If the usage cannot be true.
             ConfigurationError: If a mapping is no usage object of a known provider.
         """
-        from langchain_lean.accounting.calls import by_hand
+        from langchain_lean.accounting.recording.calls import by_hand
 
         run_id, parent = uuid4(), running_parent()
         entry = by_hand(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from langchain_core.embeddings import Embeddings
 
-from langchain_lean.accounting.tokens import TokenCounter
+from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.accounting.tracking import tracked
 from langchain_lean.accounting.usage import TokenUsage
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langchain_core.callbacks.manager import dispatch_custom_event
 
-from langchain_lean.accounting.events import BLOCKED_EVENT, SAVING_EVENT
+from langchain_lean.accounting.recording.events import BLOCKED_EVENT, SAVING_EVENT
 from langchain_lean.accounting.savings import Saving, SavingKind
 from langchain_lean.accounting.tracking import tracked
 from langchain_lean.accounting.usage import TokenUsage

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from langchain_lean.accounting.prices import PriceBook
+from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.usage import TokenUsage
 from langchain_lean.errors import UnpricedModelError
 

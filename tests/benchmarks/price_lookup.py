@@ -12,7 +12,7 @@ import genai_prices
 from rich.console import Console
 from rich.table import Table
 
-from langchain_lean.accounting.prices import PriceBook
+from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.usage import TokenUsage
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)

@@ -27,7 +27,7 @@ from langchain_core.messages.utils import count_tokens_approximately
 from rich.console import Console
 from rich.table import Table
 
-from langchain_lean.accounting.tokens import TokenCounter
+from langchain_lean.accounting.tokens.counter import TokenCounter
 
 ROOT = Path(__file__).resolve().parents[2]
 SPLITS = 20

@@ -28,7 +28,7 @@ from provider_server import CONVERSE_USAGE, ProviderServer, Reply, ToolCall
 from urllib3.exceptions import ProtocolError
 
 from langchain_lean import PriceBook, TokenLedger, TokenUsage
-from langchain_lean.accounting.cost import Cost
+from langchain_lean.accounting.prices.cost import Cost
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SONNET = CLAUDE.removeprefix("us.")

@@ -31,7 +31,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from provider_server import CHAT_USAGE, Reply, ToolCall
 
 from langchain_lean import MeteredEmbeddings, PriceBook, TokenLedger, TokenUsage, track
-from langchain_lean.accounting.cost import Cost
+from langchain_lean.accounting.prices.cost import Cost
 
 MINI = "gpt-5-mini"  # $0.25 in, $0.025 cached, $2 out for a million tokens
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -21,8 +21,8 @@ from langchain_lean import (
     scope,
     track,
 )
-from langchain_lean.accounting.cost import Cost
 from langchain_lean.accounting.entry import LedgerEntry, Totals
+from langchain_lean.accounting.prices.cost import Cost
 
 
 def ledger() -> None:

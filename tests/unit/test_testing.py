@@ -22,7 +22,7 @@ from langchain_core.messages import (
 from langchain_core.tools import tool
 from pydantic import BaseModel
 
-from langchain_lean.accounting.tokens import TokenCounter
+from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.testing import ExtractiveChatModel, ScriptedChatModel
 

@@ -24,9 +24,9 @@ from opentelemetry.semconv.attributes.error_attributes import (
 )
 
 from langchain_lean import MeteredEmbeddings, TokenLedger, TokenUsage
-from langchain_lean.accounting.cost import Cost
 from langchain_lean.accounting.entry import LedgerEntry
 from langchain_lean.accounting.export import cloudwatch_emf, emf_record, otel_metrics
+from langchain_lean.accounting.prices.cost import Cost
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.testing import ScriptedChatModel
 

@@ -24,8 +24,8 @@ from langchain_anthropic import ChatAnthropic
 from langchain_core.language_models import BaseChatModel
 from langchain_openai import ChatOpenAI
 
-from langchain_lean.accounting.cost import Cost
-from langchain_lean.accounting.prices import PriceBook
+from langchain_lean.accounting.prices.book import PriceBook
+from langchain_lean.accounting.prices.cost import Cost
 from langchain_lean.accounting.usage import TokenUsage
 
 pytestmark = pytest.mark.evaluation_data

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -641,12 +642,18 @@ class TestRecording:
     def test_a_table_has_a_row_for_each_call(
         self, ledger: TokenLedger, model: Make
     ) -> None:
-        pytest.importorskip("pandas")
         model(answer()).invoke("q", {"callbacks": [ledger]})
         frame = ledger.to_pandas()
         assert len(frame) == 1
         assert frame.loc[0, "cost"] == pytest.approx(0.002)
         assert frame.loc[0, "input"] == 1000
+
+    def test_a_table_without_pandas_says_what_to_install(
+        self, ledger: TokenLedger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "pandas", None)
+        with pytest.raises(ConfigurationError, match="pip install"):
+            ledger.to_pandas()
 
 
 class TestTimings:

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from langchain_lean.accounting.model_ids import model_names, undoubled
-from langchain_lean.accounting.prices import OwnPrice, PriceBook
+from langchain_lean.accounting.prices.book import OwnPrice, PriceBook
 from langchain_lean.accounting.usage import COUNTS, TokenUsage
 from langchain_lean.errors import ConfigurationError, UnpricedModelError
 

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from langchain_lean.accounting.entry import LedgerEntry, Step
 from langchain_lean.accounting.ledger import TokenLedger
-from langchain_lean.accounting.prices import PriceBook
-from langchain_lean.accounting.report import make_report
+from langchain_lean.accounting.prices.book import PriceBook
+from langchain_lean.accounting.report.data import make_report
 from langchain_lean.accounting.reporting import report_saving
 from langchain_lean.accounting.store import Batch, MemoryStore
 from langchain_lean.accounting.usage import TokenUsage

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from langchain_lean.accounting.anatomy import Anatomy
 from langchain_lean.accounting.entry import LedgerEntry
 from langchain_lean.accounting.ledger import TokenLedger
-from langchain_lean.accounting.prices import PriceBook
-from langchain_lean.accounting.report import make_report
+from langchain_lean.accounting.prices.book import PriceBook
+from langchain_lean.accounting.report.data import make_report
 from langchain_lean.accounting.reporting import report_saving
 from langchain_lean.accounting.store import Batch
 from langchain_lean.accounting.usage import TokenUsage

@@ -18,8 +18,9 @@ from langchain_lean import PriceBook, TokenLedger, TokenUsage, report_saving
 from langchain_lean.accounting.anatomy import Anatomy
 from langchain_lean.accounting.entry import LedgerEntry, MessageMark, Step
 from langchain_lean.accounting.savings import Saving
-from langchain_lean.accounting.sqlite import SQLiteStore
-from langchain_lean.accounting.store import FOLDED, Batch, LedgerStore, MemoryStore
+from langchain_lean.accounting.store import Batch, LedgerStore, MemoryStore
+from langchain_lean.accounting.store.memory import FOLDED
+from langchain_lean.accounting.store.sqlite import SQLiteStore
 from langchain_lean.errors import ConfigurationError, StorageError
 from tests.unit.accounting.conftest import PRICES
 

@@ -9,20 +9,20 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from langchain_lean.accounting import price_table
-from langchain_lean.accounting.background import Background
-from langchain_lean.accounting.calls import bare_entry, to_entry
 from langchain_lean.accounting.entry import LedgerEntry, Step
-from langchain_lean.accounting.events import Finished, Outcome
-from langchain_lean.accounting.fingerprints import Fingerprints
-from langchain_lean.accounting.prices import PriceBook
-from langchain_lean.accounting.reading import Reading, read_usage
+from langchain_lean.accounting.prices import table as price_table
+from langchain_lean.accounting.prices.book import PriceBook
+from langchain_lean.accounting.recording.background import Background
+from langchain_lean.accounting.recording.calls import bare_entry, to_entry
+from langchain_lean.accounting.recording.events import Finished, Outcome
+from langchain_lean.accounting.recording.fingerprints import Fingerprints
+from langchain_lean.accounting.recording.reading import Reading, read_usage
 from langchain_lean.accounting.savings import Saving
 from langchain_lean.accounting.store import Batch, LedgerStore, open_store
-from langchain_lean.accounting.tokens import TokenCounter
+from langchain_lean.accounting.tokens.counter import TokenCounter
 
 if TYPE_CHECKING:
-    from langchain_lean.accounting.events import Event
+    from langchain_lean.accounting.recording.events import Event
 
 Exporter = Callable[[Sequence[LedgerEntry]], None]
 """Told of new calls, priced, some at a time."""

@@ -1,7 +1,7 @@
 """How many tokens a call will use, estimated before it and corrected by what came back.
 
-Text is counted by `token_text`, messages, tools and media are taken apart by
-`token_parts`, and `token_regression` learns a model's habits.
+Text is counted by `text`, messages, tools and media are taken apart by
+`parts`, and `regression` learns a model's habits.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from langchain_core.messages import (
     convert_to_messages,
 )
 
-from langchain_lean.accounting.token_parts import MEDIA_BOUND, CallParts
-from langchain_lean.accounting.token_regression import Correction, Prior
-from langchain_lean.accounting.token_text import (
+from langchain_lean.accounting.tokens.parts import MEDIA_BOUND, CallParts
+from langchain_lean.accounting.tokens.regression import Correction, Prior
+from langchain_lean.accounting.tokens.text import (
     ENCODINGS,
     TextFeatures,
     encoded_tokens,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from langchain_lean.accounting.entry import Totals
 
 if TYPE_CHECKING:
-    from langchain_lean.accounting.report import Latency, Line, Report
+    from langchain_lean.accounting.report.data import Latency, Line, Report
     from langchain_lean.accounting.savings import LeverSaving
 
 NOTHING_YET = (

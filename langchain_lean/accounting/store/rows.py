@@ -9,8 +9,8 @@ from operator import attrgetter
 from typing import Any
 
 from langchain_lean.accounting.anatomy import PARTS, Anatomy
-from langchain_lean.accounting.cost import Cost
 from langchain_lean.accounting.entry import FLAGS, LedgerEntry, MessageMark, Step
+from langchain_lean.accounting.prices.cost import Cost
 from langchain_lean.accounting.savings import Saving
 from langchain_lean.accounting.usage import COUNTS, TokenUsage
 

@@ -8,10 +8,10 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from langchain_lean.accounting import report_words as words
+from langchain_lean.accounting.report import words
 
 if TYPE_CHECKING:
-    from langchain_lean.accounting.report import Report
+    from langchain_lean.accounting.report.data import Report
 
 
 def tables(report: "Report", width: int) -> Iterator[Text | Table]:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from langchain_core.callbacks import BaseCallbackHandler
 
 from langchain_lean.accounting.attribution import attributed
-from langchain_lean.accounting.events import (
+from langchain_lean.accounting.recording.events import (
     BLOCKED_EVENT,
     SAVING_EVENT,
     Call,
     Outcome,
 )
-from langchain_lean.accounting.traces import Traces
-from langchain_lean.accounting.wrappers import Answers
+from langchain_lean.accounting.recording.traces import Traces
+from langchain_lean.accounting.recording.wrappers import Answers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.outputs import LLMResult
 
-    from langchain_lean.accounting.events import Event, Kind, StepKind
+    from langchain_lean.accounting.recording.events import Event, Kind, StepKind
 
 logger = logging.getLogger(__name__)
 

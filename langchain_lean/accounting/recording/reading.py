@@ -7,8 +7,8 @@ from typing import Any
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 
-from langchain_lean.accounting.events import Outcome
-from langchain_lean.accounting.tokens import TokenCounter
+from langchain_lean.accounting.recording.events import Outcome
+from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.accounting.usage import TokenUsage, UsageError
 from langchain_lean.messages import message_text
 

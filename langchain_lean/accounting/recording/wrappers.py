@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
 
-    from langchain_lean.accounting.events import Call
+    from langchain_lean.accounting.recording.events import Call
 
 _REMEMBERED = 1_000
 

@@ -6,13 +6,13 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from langchain_lean.accounting.events import Finished, Run, Trace
+from langchain_lean.accounting.recording.events import Finished, Run, Trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
-    from langchain_lean.accounting.events import StepKind
+    from langchain_lean.accounting.recording.events import StepKind
 
 _REMEMBERED_RUNS = 100_000
 _LOOSE_DOCUMENTS = 64

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, RenderResult
 
-from langchain_lean.accounting import report_words as words
 from langchain_lean.accounting.anatomy import Anatomy
 from langchain_lean.accounting.entry import Totals
 from langchain_lean.accounting.latency import RunTiming, percentile
+from langchain_lean.accounting.report import words
 from langchain_lean.accounting.savings import Savings
-from langchain_lean.accounting.store import FOLDED
+from langchain_lean.accounting.store.memory import FOLDED
 from langchain_lean.accounting.usage import TokenUsage
 
 if TYPE_CHECKING:
@@ -123,18 +123,18 @@ class Report:
         self, console: Console, options: ConsoleOptions
     ) -> RenderResult:
         """Show it as tables, in color where the console has any."""
-        from langchain_lean.accounting.report_tables import tables
+        from langchain_lean.accounting.report.tables import tables
 
         yield from tables(self, options.max_width)
 
     def _repr_html_(self) -> str:
-        from langchain_lean.accounting.report_html import fragment
+        from langchain_lean.accounting.report.html import fragment
 
         return fragment(self)
 
     def to_html(self) -> str:
         """A page that needs nothing else: no scripts, nothing from elsewhere."""
-        from langchain_lean.accounting.report_html import page
+        from langchain_lean.accounting.report.html import page
 
         return page(self)
 

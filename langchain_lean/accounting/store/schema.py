@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from langchain_lean.accounting.rows import (
+from langchain_lean.accounting.store.rows import (
     COST_COLUMNS,
     ENTRY_COLUMNS,
     SAVING_COLUMNS,

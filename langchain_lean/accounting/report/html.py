@@ -5,12 +5,12 @@ from decimal import Decimal
 from html import escape
 from typing import TYPE_CHECKING
 
-from langchain_lean.accounting import report_words as words
-from langchain_lean.accounting.report_style import CSS
-from langchain_lean.accounting.report_svg import Bar, Span, band, bars, element
+from langchain_lean.accounting.report import words
+from langchain_lean.accounting.report.style import CSS
+from langchain_lean.accounting.report.svg import Bar, Span, band, bars, element
 
 if TYPE_CHECKING:
-    from langchain_lean.accounting.report import Line, Report
+    from langchain_lean.accounting.report.data import Line, Report
 
 _KINDS = {"against": "prose", "": "remark"}
 

@@ -10,8 +10,10 @@ from typing import Any
 
 from langchain_lean.accounting.anatomy import PARTS, Anatomy
 from langchain_lean.accounting.entry import FLAGS, LedgerEntry, Step, Totals
-from langchain_lean.accounting.prices import OwnPrice, PriceBook
-from langchain_lean.accounting.rows import (
+from langchain_lean.accounting.prices.book import OwnPrice, PriceBook
+from langchain_lean.accounting.savings import LeverSaving, Saving
+from langchain_lean.accounting.store.base import Batch, Key
+from langchain_lean.accounting.store.rows import (
     ANATOMY_COLUMNS,
     entry_row,
     priced_entry_row,
@@ -23,8 +25,7 @@ from langchain_lean.accounting.rows import (
     step_row,
     to_dollars,
 )
-from langchain_lean.accounting.savings import LeverSaving, Saving
-from langchain_lean.accounting.sqlite_schema import (
+from langchain_lean.accounting.store.schema import (
     ADD_ENTRY,
     ADD_FEEDBACK,
     ADD_LEARNED,
@@ -39,7 +40,6 @@ from langchain_lean.accounting.sqlite_schema import (
     TO_PRICE,
     prepare,
 )
-from langchain_lean.accounting.store import Batch, Key
 from langchain_lean.accounting.usage import COUNTS, TokenUsage
 from langchain_lean.errors import StorageError
 

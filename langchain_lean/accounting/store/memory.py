@@ -1,106 +1,20 @@
-"""Where a ledger keeps its entries: the interface, and the one in memory."""
+"""A ledger's store in memory."""
 
-import secrets
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
-from typing import Protocol
 
 from langchain_lean.accounting.entry import LedgerEntry, Step, Totals, TotalsBuilder
-from langchain_lean.accounting.prices import PriceBook
+from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.savings import LeverSaving, Saving
-from langchain_lean.errors import ConfigurationError
+from langchain_lean.accounting.store.base import Batch, Key
 
 FOLDED = "(older calls)"
 """Where totals put calls whose entries are gone, for keys that were not kept."""
 
 FOLDED_BY = ("model", "provider", "node", "source", "user_id", "day")
 """The keys by which totals stay exact after entries are gone."""
-
-Key = tuple[str | None, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """What is written together.
-
-    Attributes:
-        entries: Calls; one with the `run_id` of an earlier one replaces it.
-        steps: Timed parts that are no calls.
-        savings: Savings; a second one of the same id is dropped.
-        texts: Texts by digest, where they are kept.
-        feedback: By run, whether its answer was good.
-        learned: What the token counter learned, by model, as JSON.
-    """
-
-    entries: Sequence[LedgerEntry] = ()
-    steps: Sequence[Step] = ()
-    savings: Sequence[Saving] = ()
-    texts: dict[str, str] = field(default_factory=dict)
-    feedback: dict[str, bool] = field(default_factory=dict)
-    learned: dict[str, str] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        parts = (self.entries, self.steps, self.savings, self.texts, self.feedback)
-        return any(parts) or bool(self.learned)
-
-
-class LedgerStore(Protocol):
-    """Keeps what a ledger recorded. Safe to use from many threads."""
-
-    key: bytes
-    """The secret of the digests of this store."""
-
-    def add(self, batch: Batch) -> None:
-        """Keep a batch, all of it or nothing."""
-
-    @property
-    def wants_prices(self) -> bool:
-        """Whether costs should be fixed soon, though nobody has asked yet."""
-
-    def own_prices(self, prices: PriceBook) -> PriceBook:
-        """Keep prices of your own, and add those that were kept before."""
-
-    def price(self, prices: PriceBook) -> None:
-        """Fix the cost of every entry and saving that has none yet."""
-
-    def entries(self) -> Iterator[LedgerEntry]:
-        """The calls, oldest first."""
-
-    def steps(self) -> Iterator[Step]:
-        """The steps, oldest first."""
-
-    def recent(self, limit: int) -> list[LedgerEntry]:
-        """The newest calls, oldest first."""
-
-    def recent_steps(self, limit: int) -> list[Step]:
-        """The newest steps, oldest first."""
-
-    def totals(self, by: Sequence[str]) -> dict[Key, Totals]:
-        """Sums over all calls by the values of some fields."""
-
-    def levers(self) -> dict[str, LeverSaving]:
-        """What each lever saved."""
-
-    def savings(self) -> Iterator[Saving]:
-        """The savings, oldest first."""
-
-    def text(self, digest: str) -> str | None:
-        """The text of a digest, where it was kept."""
-
-    def feedback(self) -> dict[str, bool]:
-        """By run, whether its answer was good."""
-
-    def learned(self) -> dict[str, str]:
-        """What the token counter learned, by model, as JSON."""
-
-    def close(self) -> None:
-        """Let go of files; what is asked of the store later opens them again."""
-
-    def forget(self) -> None:
-        """Start anew in a forked process, whose parent goes on with its own."""
 
 
 class MemoryStore:
@@ -266,27 +180,3 @@ class MemoryStore:
 
     def close(self) -> None:
         """Keep everything: there is no file to let go of."""
-
-
-def open_store(url: str) -> LedgerStore:
-    """Open the store that a URL names.
-
-    Args:
-        url: `memory://`, `sqlite:///relative.db` or `sqlite:////absolute.db`.
-
-    Returns:
-        The store.
-
-    Raises:
-        ConfigurationError: If the URL is of another kind.
-        StorageError: If the file is damaged, or is no ledger.
-    """
-    if url == "memory://":
-        return MemoryStore(secrets.token_bytes(16))
-    path = url.removeprefix("sqlite:///")
-    if path == url or not path:
-        msg = f"A ledger is kept in 'memory://' or 'sqlite:///file.db', not in {url!r}."
-        raise ConfigurationError(msg)
-    from langchain_lean.accounting.sqlite import SQLiteStore
-
-    return SQLiteStore(path)

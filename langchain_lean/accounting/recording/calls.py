@@ -17,11 +17,11 @@ from langchain_lean.accounting.anatomy import (
 )
 from langchain_lean.accounting.attribution import attributed, running_metadata
 from langchain_lean.accounting.entry import LedgerEntry, MessageMark, price
-from langchain_lean.accounting.events import Call, Kind, Outcome
-from langchain_lean.accounting.fingerprints import Fingerprints
 from langchain_lean.accounting.model_ids import undoubled
-from langchain_lean.accounting.prices import PriceBook
-from langchain_lean.accounting.reading import Reading, answer_text
+from langchain_lean.accounting.prices.book import PriceBook
+from langchain_lean.accounting.recording.events import Call, Kind, Outcome
+from langchain_lean.accounting.recording.fingerprints import Fingerprints
+from langchain_lean.accounting.recording.reading import Reading, answer_text
 from langchain_lean.accounting.usage import TokenUsage
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.messages import last_human_index, message_text, role

@@ -10,8 +10,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from langchain_lean.accounting.cost import ZERO, Rates
 from langchain_lean.accounting.model_ids import model_names, price_provider
+from langchain_lean.accounting.prices.cost import ZERO, Rates
 from langchain_lean.accounting.usage import COUNTS
 
 if TYPE_CHECKING:

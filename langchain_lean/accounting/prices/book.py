@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from langchain_lean.accounting.cost import Cost, Rates
 from langchain_lean.accounting.model_ids import model_names, price_provider
-from langchain_lean.accounting.price_table import price_table
+from langchain_lean.accounting.prices.cost import Cost, Rates
+from langchain_lean.accounting.prices.table import price_table
 from langchain_lean.accounting.usage import TokenUsage
 from langchain_lean.errors import ConfigurationError, UnpricedModelError
 

@@ -1,0 +1,1 @@
+"""From what LangChain tells a callback to what a ledger keeps."""

@@ -1,0 +1,92 @@
+"""What a ledger expects of a store."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from langchain_lean.accounting.entry import LedgerEntry, Step, Totals
+from langchain_lean.accounting.prices.book import PriceBook
+from langchain_lean.accounting.savings import LeverSaving, Saving
+
+Key = tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What is written together.
+
+    Attributes:
+        entries: Calls; one with the `run_id` of an earlier one replaces it.
+        steps: Timed parts that are no calls.
+        savings: Savings; a second one of the same id is dropped.
+        texts: Texts by digest, where they are kept.
+        feedback: By run, whether its answer was good.
+        learned: What the token counter learned, by model, as JSON.
+    """
+
+    entries: Sequence[LedgerEntry] = ()
+    steps: Sequence[Step] = ()
+    savings: Sequence[Saving] = ()
+    texts: dict[str, str] = field(default_factory=dict)
+    feedback: dict[str, bool] = field(default_factory=dict)
+    learned: dict[str, str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        parts = (self.entries, self.steps, self.savings, self.texts, self.feedback)
+        return any(parts) or bool(self.learned)
+
+
+class LedgerStore(Protocol):
+    """Keeps what a ledger recorded. Safe to use from many threads."""
+
+    key: bytes
+    """The secret of the digests of this store."""
+
+    def add(self, batch: Batch) -> None:
+        """Keep a batch, all of it or nothing."""
+
+    @property
+    def wants_prices(self) -> bool:
+        """Whether costs should be fixed soon, though nobody has asked yet."""
+
+    def own_prices(self, prices: PriceBook) -> PriceBook:
+        """Keep prices of your own, and add those that were kept before."""
+
+    def price(self, prices: PriceBook) -> None:
+        """Fix the cost of every entry and saving that has none yet."""
+
+    def entries(self) -> Iterator[LedgerEntry]:
+        """The calls, oldest first."""
+
+    def steps(self) -> Iterator[Step]:
+        """The steps, oldest first."""
+
+    def recent(self, limit: int) -> list[LedgerEntry]:
+        """The newest calls, oldest first."""
+
+    def recent_steps(self, limit: int) -> list[Step]:
+        """The newest steps, oldest first."""
+
+    def totals(self, by: Sequence[str]) -> dict[Key, Totals]:
+        """Sums over all calls by the values of some fields."""
+
+    def levers(self) -> dict[str, LeverSaving]:
+        """What each lever saved."""
+
+    def savings(self) -> Iterator[Saving]:
+        """The savings, oldest first."""
+
+    def text(self, digest: str) -> str | None:
+        """The text of a digest, where it was kept."""
+
+    def feedback(self) -> dict[str, bool]:
+        """By run, whether its answer was good."""
+
+    def learned(self) -> dict[str, str]:
+        """What the token counter learned, by model, as JSON."""
+
+    def close(self) -> None:
+        """Let go of files; what is asked of the store later opens them again."""
+
+    def forget(self) -> None:
+        """Start anew in a forked process, whose parent goes on with its own."""
