@@ -64,7 +64,7 @@ def report_saving(
         )
         _tell(SAVING_EVENT, asdict(saving), callbacks)
     except Exception as error:
-        logger.warning("A saving could not be reported: %s", error)
+        logger.warning("A saving could not be reported: %s", type(error).__name__)
 
 
 def report_blocked(
@@ -103,7 +103,7 @@ def report_blocked(
         }
         _tell(BLOCKED_EVENT, data, callbacks)
     except Exception as error:
-        logger.warning("A blocked call could not be reported: %s", error)
+        logger.warning("A blocked call could not be reported: %s", type(error).__name__)
 
 
 def _tell(event: str, data: Mapping[str, Any], callbacks: Any) -> None:

@@ -20,6 +20,7 @@ from langchain_lean.accounting.recording.reading import Reading, read_usage
 from langchain_lean.accounting.savings import Saving
 from langchain_lean.accounting.store import Batch, LedgerStore, open_store
 from langchain_lean.accounting.tokens.counter import TokenCounter
+from langchain_lean.errors import StorageError
 
 if TYPE_CHECKING:
     from langchain_lean.accounting.recording.events import Event
@@ -30,7 +31,7 @@ Exporter = Callable[[Sequence[LedgerEntry]], None]
 _INBOX = 2_000
 _OBSERVATIONS = 64
 _LEARNING_SECONDS = 0.002
-_UNWRITTEN = 1_000
+_UNWRITTEN = 200
 
 
 class Bookkeeper:
@@ -77,6 +78,7 @@ class Bookkeeper:
         self._unexported: deque[LedgerEntry] = deque()
         self._told: dict[str, None] = {}
         self._learned_since = False
+        self._collecting = threading.RLock()
         self._lock = threading.RLock()
         self._exporting = threading.RLock()
         self._writer = Background(self._write_soon, name="lean-ledger-writer")
@@ -87,8 +89,13 @@ class Bookkeeper:
         """Take one event; it is in the store within 50 ms."""
         self._inbox.append(event)
         self._writer.wake()
-        if len(self._inbox) > _INBOX:
-            self._write_soon()
+        # The caller helps where it is too fast for the writer, but it never waits
+        # for another thread, nor for a file.
+        if len(self._inbox) > _INBOX and self._collecting.acquire(blocking=False):
+            try:
+                self._collect()
+            finally:
+                self._collecting.release()
 
     def judge(self, run_id: str, *, good: bool) -> None:
         """Take a verdict on an answer."""
@@ -123,6 +130,7 @@ class Bookkeeper:
 
     def forget(self) -> None:
         """Start anew in a forked process: what is not written is its parent's."""
+        self._collecting = threading.RLock()
         self._lock = threading.RLock()
         self._exporting = threading.RLock()
         for queue in (self._inbox, self._observations, self._unwritten):
@@ -136,25 +144,43 @@ class Bookkeeper:
     def _write_soon(self) -> bool:
         try:
             return self._write()
+        except StorageError as error:
+            self._warn(str(error))
         except Exception as error:
-            self._warn(f"{type(error).__name__}: {error}")
-            return False
+            self._warn(f"It could not be written down: {type(error).__name__}")
+        return False
 
     def _write(self) -> bool:
-        with self._lock:
+        with self._collecting:
             self._inbox.extend(self._sweep())
-            batch = self._batch()
-            if batch:
-                self._unwritten.append(batch)
-            if len(self._unwritten) > _UNWRITTEN:
-                self._unwritten.popleft()
-                self._warn("The store has failed for long; its oldest calls are lost.")
+            self._collect()
+        with self._lock:
+            busy = bool(self._unwritten)
             while self._unwritten:
-                self.store.add(self._unwritten[0])
+                self._store(self._unwritten[0])
                 self._unwritten.popleft()
-            if self._observations or self._exporters or self.store.wants_prices:
-                self._learner.wake()
-            return bool(batch)
+        if self._observations or self._exporters or self.store.wants_prices:
+            self._learner.wake()
+        return busy
+
+    def _collect(self) -> None:
+        """Turn what came into a batch that waits to be written."""
+        batch = self._batch()
+        if batch:
+            self._unwritten.append(batch)
+        if len(self._unwritten) > _UNWRITTEN:
+            self._unwritten.popleft()
+            self._warn("The store has failed for long; its oldest calls are lost.")
+
+    def _store(self, batch: Batch) -> None:
+        """Write a batch; what no file can hold does not keep the rest from it."""
+        try:
+            self.store.add(batch)
+        except StorageError:
+            raise  # it may go better the next time
+        except Exception as error:
+            self._warn(f"A batch had to be cleaned: {type(error).__name__}")
+            self.store.add(batch.cleaned())
 
     def _batch(self) -> Batch:
         entries: list[LedgerEntry] = []
@@ -172,7 +198,7 @@ class Bookkeeper:
                 else:
                     steps.append(self._step(event))
             except Exception as error:
-                self._warn(f"{type(error).__name__}: {error}")
+                self._warn(f"An event was lost: {type(error).__name__}")
         if price_table.loaded():
             entries = [entry.priced(self.prices) for entry in entries]
             savings = [saving.priced(self.prices) for saving in savings]
@@ -205,7 +231,8 @@ class Bookkeeper:
             reading = read_usage(outcome, self.counter)
             entry = to_entry(outcome, reading, self._fingerprints, prices)
         except Exception as error:
-            reading = Reading(estimated=True, problem=f"unreadable: {error!r:.200}")
+            problem = f"{type(error).__name__} on reading it"
+            reading = Reading(estimated=True, problem=problem)
             entry = bare_entry(outcome, reading)
         if reading.problem:
             self._warn(f"The provider's usage was refused: {reading.problem}")
@@ -250,9 +277,11 @@ class Bookkeeper:
             self._export()
             if not busy:
                 self._save_learning()
+        except StorageError as error:
+            self._warn(str(error))
         except Exception as error:
-            self._warn(f"{type(error).__name__}: {error}")
-            return False
+            self._warn(f"It could not be written down: {type(error).__name__}")
+        return False
         return busy
 
     def _observe(self) -> None:

@@ -1,8 +1,8 @@
 """What a ledger expects of a store."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from langchain_lean.accounting.entry import LedgerEntry, Step, Totals
 from langchain_lean.accounting.prices.book import PriceBook
@@ -31,9 +31,56 @@ class Batch:
     feedback: dict[str, bool] = field(default_factory=dict)
     learned: dict[str, str] = field(default_factory=dict)
 
+    def cleaned(self) -> "Batch":
+        """The same with texts that any file can hold.
+
+        What is neither text nor number becomes text; half a surrogate pair, which has
+        no UTF-8, becomes a question mark.
+        """
+        return replace(
+            self,
+            entries=[
+                entry._replace(
+                    **{name: _plain(getattr(entry, name)) for name in _TEXTS},
+                    tags=tuple(str(_plain(tag)) for tag in entry.tags),
+                )
+                for entry in self.entries
+            ],
+            steps=[replace(step, name=str(_plain(step.name))) for step in self.steps],
+            savings=[
+                replace(
+                    saving,
+                    **{name: _plain(getattr(saving, name)) for name in _SAVING_TEXTS},
+                )
+                for saving in self.savings
+            ],
+            texts={digest: str(_plain(text)) for digest, text in self.texts.items()},
+            feedback={str(_plain(k)): bool(v) for k, v in self.feedback.items()},
+        )
+
     def __bool__(self) -> bool:
         parts = (self.entries, self.steps, self.savings, self.texts, self.feedback)
         return any(parts) or bool(self.learned)
+
+
+_TEXTS = (
+    "model",
+    "requested",
+    "provider",
+    "node",
+    "agent",
+    "source",
+    "user_id",
+    "thread_id",
+    "reason",
+)
+_SAVING_TEXTS = ("id", "lever", "model", "provider", "spent_model", "baseline")
+
+
+def _plain(value: Any) -> Any:
+    if value is None or type(value) in (int, float, bool):
+        return value
+    return str(value).encode("utf-8", "replace").decode("utf-8")
 
 
 class LedgerStore(Protocol):

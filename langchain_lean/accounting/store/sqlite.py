@@ -45,6 +45,8 @@ from langchain_lean.errors import StorageError
 
 _WAIT = 10.0  # seconds another process may hold the file
 
+_BAD_VALUES = (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError)
+
 _inherited: list[sqlite3.Connection | None] = []
 
 
@@ -226,6 +228,9 @@ class SQLiteStore:
                 if self._connection is None:
                     self._connection = _connect(self.path)
                 yield self._connection
+            except _BAD_VALUES as error:
+                msg = f"A value cannot be kept in {str(self.path)!r}: {error}."
+                raise ValueError(msg) from error
             except (sqlite3.Error, OSError) as error:
                 msg = f"The ledger {str(self.path)!r} cannot be used: {error}."
                 raise StorageError(msg) from error

@@ -1,6 +1,7 @@
 """Whatever is thrown at the handler, no chain breaks and no total is corrupted."""
 
 import contextlib
+import tempfile
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
@@ -85,9 +86,17 @@ def send(ledger: TokenLedger, name: str, args: tuple[Any, ...], kwargs: Any) -> 
 
 
 @given(st.lists(calls(), max_size=12))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_no_event_breaks_a_chain_or_a_total(events: list[Any]) -> None:
-    ledger = TokenLedger()
+    check_events(TokenLedger(), events)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        TokenLedger(f"sqlite:///{folder}/lean.db", keep_text=True) as ledger,
+    ):
+        check_events(ledger, events)
+
+
+def check_events(ledger: TokenLedger, events: list[Any]) -> None:
     for name, args, kwargs in events:
         send(ledger, name, args, kwargs)
     run_id = uuid4()

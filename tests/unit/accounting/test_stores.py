@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -385,6 +386,29 @@ class TestSQLiteStore(StoreContract):
             os.waitpid(child, 0)
             calls = {k: t.calls for k, t in ledger.totals(by="user_id").items()}
         assert calls == {"parent": 1, "child": 1}
+
+    def test_what_no_file_can_hold_is_cleaned_and_kept(self, path: Path) -> None:
+        with TokenLedger(f"sqlite:///{path}", keep_text=True) as ledger:
+            usage = TokenUsage(input=1)
+            odd: Any = object()
+            ledger.record(model="half a pair \ud83d", usage=usage, user_id=odd)
+            ledger.record(model="plain", usage=usage, tags=[odd, "\udc00"])
+            ledger._books.take(entry(1, agent={"a": 1}))
+            ledger.feedback("\ud83d", good=True)
+            models = ledger.totals(by="model")
+        assert set(models) == {"half a pair ?", "plain", "test-model"}
+        assert sum(totals.calls for totals in models.values()) == 3
+
+    def test_a_caller_is_not_kept_waiting_for_a_file(self, path: Path) -> None:
+        with TokenLedger(f"sqlite:///{path}") as ledger:
+            blocker = sqlite3.connect(path, isolation_level=None)
+            blocker.execute("BEGIN IMMEDIATE")
+            for _ in range(5000):
+                ledger.record(model="m", usage=TokenUsage(input=1))
+            assert blocker.execute("SELECT COUNT(*) FROM entries").fetchone() == (0,)
+            blocker.execute("COMMIT")
+            blocker.close()
+            assert ledger.totals().calls == 5000
 
     def test_a_file_that_cannot_be_written_for_a_while_loses_nothing(
         self, path: Path
