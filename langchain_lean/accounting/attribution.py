@@ -45,11 +45,14 @@ def attributed(key: str, metadata: Mapping[str, Any] | None = None) -> str | Non
     Returns:
         The value as text, or None where nobody says.
     """
-    for source in _sources(metadata):
-        value = source.get(key)
-        if value is not None and value != "":
-            return str(value)
-    return None
+    found = _said(metadata, key)
+    if found is None and (config := _running_config()):
+        found = (
+            _said(config.get("metadata"), key)
+            or _said(config.get("configurable"), key)
+            or _said(_runtime_context(), key)
+        )
+    return found or _said(_scope.get(None), key)
 
 
 def running_metadata() -> Mapping[str, Any]:
@@ -64,15 +67,9 @@ def running_parent() -> UUID | None:
     return parent if isinstance(parent, UUID) else None
 
 
-def _sources(metadata: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
-    if metadata:
-        yield metadata
-    config = _running_config()
-    if config:
-        yield config.get("metadata") or {}
-        yield config.get("configurable") or {}
-        yield _runtime_context()
-    yield _scope.get({})
+def _said(source: Mapping[str, Any] | None, key: str) -> str | None:
+    value = source.get(key) if source else None
+    return None if value is None or value == "" else str(value)
 
 
 def _running_config() -> Mapping[str, Any]:

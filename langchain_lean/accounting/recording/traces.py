@@ -44,7 +44,8 @@ class Traces:
         if parent is not None:
             return parent.trace
         trace = Trace(id=str(parent_run_id or run_id))
-        trace.documents.extend(self._loose)
+        if self._loose:
+            trace.documents.extend(self._loose)
         return trace
 
     def enter(
