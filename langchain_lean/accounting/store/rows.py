@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from operator import attrgetter
 from typing import Any
 
@@ -81,6 +81,7 @@ _costs = attrgetter(*COSTS)
 _parts = attrgetter(*PARTS)
 _flags = attrgetter(*FLAGS)
 _PICO = Decimal("1e-12")
+_PICODOLLARS = Decimal("1e12")
 
 
 def to_picodollars(amount: Decimal) -> int | float:
@@ -90,7 +91,7 @@ def to_picodollars(amount: Decimal) -> int | float:
     whole number of picodollars; a price of your own with more digits is rounded. A
     single call above nine million dollars is kept as a float, which SQLite can hold.
     """
-    picodollars = int((amount / _PICO).to_integral_value(ROUND_HALF_EVEN))
+    picodollars = round(amount * _PICODOLLARS)  # half to even
     return picodollars if abs(picodollars) < 2**63 else float(picodollars)
 
 
