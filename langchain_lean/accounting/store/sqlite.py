@@ -190,6 +190,9 @@ class SQLiteStore:
                 self._connection.close()
             self._connection = None
 
+    def __del__(self) -> None:
+        self.close()
+
     def forget(self) -> None:
         """Open the file anew in a forked process.
 
