@@ -3,6 +3,7 @@
 LeanError
 ├── ConfigurationError   something was set up in a way that cannot work
 ├── UnpricedModelError   no price is known for a model
+├── UsageError           a count of tokens cannot be true
 └── StorageError         a file or a server that keeps records cannot be used
 """
 
@@ -34,6 +35,10 @@ class UnpricedModelError(LeanError, LookupError):
 
     def __reduce__(self) -> tuple[type["UnpricedModelError"], tuple[str, str | None]]:
         return type(self), (self.model, self.provider)
+
+
+class UsageError(LeanError, ValueError):
+    """A count that cannot be true: negative, fractional, or larger than its total."""
 
 
 class StorageError(LeanError):

@@ -1,7 +1,7 @@
 """Where the tokens of a call go."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 
 from langchain_core.messages import BaseMessage
@@ -10,7 +10,7 @@ from langchain_lean.accounting.usage import TokenUsage
 from langchain_lean.messages import EXAMPLE_NAMES, last_human_index, static_prefix
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Anatomy:
     """Where tokens (or characters, while they are being counted) went.
 
@@ -40,6 +40,10 @@ class Anatomy:
             return NotImplemented
         pairs = zip(_values(self), _values(other), strict=True)
         return Anatomy(**dict(zip(PARTS, (a + b for a, b in pairs), strict=True)))
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={value}" for name, value in self.parts().items() if value)
+        return f"Anatomy({', '.join(shown)})"
 
     @property
     def total(self) -> int:
@@ -127,17 +131,24 @@ def retrieved_characters(text: str, documents: Sequence[str]) -> int:
     return min(size, len(text))
 
 
-def in_tokens(characters: Characters, usage: TokenUsage) -> Anatomy:
+def in_tokens(
+    characters: Characters, usage: TokenUsage, *, preamble: int = 0
+) -> Anatomy:
     """Scale a prompt's characters to the tokens a provider counted.
 
     Args:
         characters: The characters of each part of the prompt.
         usage: What the call used.
+        preamble: Tokens of text the provider adds for tools, part of `tools`.
 
     Returns:
         The parts in tokens: the input parts sum to `usage.input` exactly (what
         rounding leaves goes to the largest), `output` is `usage.output`.
     """
+    if 0 < preamble < usage.input:
+        own = TokenUsage(input=usage.input - preamble, output=usage.output)
+        scaled = in_tokens(characters, own)
+        return replace(scaled, tools=scaled.tools + preamble)
     given = {name: size for name, size in characters.items() if size}
     if len(given) < 2:
         part = next(iter(given), "question")

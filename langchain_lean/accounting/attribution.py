@@ -60,6 +60,12 @@ def running_metadata() -> Mapping[str, Any]:
     return _running_config().get("metadata") or {}
 
 
+def running_handlers() -> tuple[object, ...]:
+    """The callback handlers of the configuration that is running."""
+    callbacks = _running_config().get("callbacks")
+    return tuple(getattr(callbacks, "handlers", callbacks) or ())
+
+
 def running_parent() -> UUID | None:
     """The run that is running, if its configuration tells."""
     callbacks = _running_config().get("callbacks")

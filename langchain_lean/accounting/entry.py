@@ -181,7 +181,8 @@ class Totals:
         usage: What they used.
         cost: What the priced ones cost, in dollars.
         seconds: Time in models.
-        cache_saved: Dollars the provider's prompt cache saved, part of no lever.
+        cache_saved: Dollars the providers' prompt caches saved, part of no cost;
+            `Savings` tells whose merit it was.
         anatomy: Where the tokens went.
         flags: How many calls carry each flag, by name.
     """

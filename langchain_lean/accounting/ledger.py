@@ -48,7 +48,8 @@ class TokenLedger(Recorder):
         counter: Estimates what providers do not report; learns from what they do.
         keep_text: Also keep messages, tool schemas, documents and answers.
         abandon_after: Seconds after which a call that has not ended is taken to be
-            abandoned; at once when the run it belongs to has ended.
+            abandoned; sooner where the run or the asyncio task it belongs to has
+            ended, or the ledger is closed.
         exporters: Told of every call, see `langchain_lean.accounting.export`.
         clock: Seconds since the epoch.
         timer: Seconds that only go forward.
@@ -87,13 +88,17 @@ class TokenLedger(Recorder):
             counter=counter,
             keep_text=keep_text,
             exporters=tuple(exporters),
-            sweep=self.abandoned,
+            sweep=lambda closing: self.abandoned(closing=closing),
             warn=self.warn_once,
         )
         self.store: LedgerStore = self._books.store
         self.prices: PriceBook = self._books.prices
         self.counter: TokenCounter = self._books.counter
         keep_until_exit(self, early=bool(exporters))
+
+    def __repr__(self) -> str:
+        """Name the kind of store, without asking it."""
+        return f"TokenLedger({type(self.store).__name__})"
 
     def entries(self) -> Iterator[LedgerEntry]:
         """The calls, oldest first, those that never ended included.
@@ -166,11 +171,15 @@ class TokenLedger(Recorder):
         self._books.settle()
         return self.store.steps()
 
-    def report(self) -> Report:
-        """The whole picture: print it, or write it as HTML."""
+    def report(self, *, title: str = "langchain_lean") -> Report:
+        """The whole picture: print it, or write it as HTML.
+
+        Args:
+            title: What it is headed with.
+        """
         from langchain_lean.accounting.report.data import make_report
 
-        return make_report(self)
+        return make_report(self, title=title)
 
     def to_pandas(self) -> pd.DataFrame:
         """The calls as a table, one row each.
@@ -274,7 +283,10 @@ class TokenLedger(Recorder):
         self._books.flush()
 
     def close(self) -> None:
-        """Write what is left and let go of the file; a later use opens it again."""
+        """Write what is left and let go of the file; a later use opens it again.
+
+        Calls that are still under way are taken for abandoned.
+        """
         self._books.close()
 
     def __enter__(self) -> Self:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from langchain_core.embeddings import Embeddings
 
+from langchain_lean.accounting.attribution import running_handlers
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.accounting.tracking import tracked
 from langchain_lean.accounting.usage import TokenUsage
@@ -25,7 +26,9 @@ class MeteredEmbeddings(Embeddings):
 
     Args:
         embeddings: The embeddings to use.
-        ledger: The ledger to account to; the one of `track()` if not given.
+        ledger: A ledger to account to, besides those that are listening: in the
+            callbacks of a chain or graph that is running, and of `track()`. Needed
+            where the embeddings are called outside of both.
         model: The model's id; read off the embeddings if not given.
         provider: The provider as LangChain names it; that of the package the
             embeddings come from if not given.
@@ -82,12 +85,12 @@ class MeteredEmbeddings(Embeddings):
     def _record(self, texts: Sequence[str], seconds: float) -> None:
         from langchain_lean.accounting.ledger import TokenLedger
 
-        found = tracked() if self._ledger is None else (self._ledger,)
-        ledgers = [ledger for ledger in found if isinstance(ledger, TokenLedger)]
+        handlers = (self._ledger, *running_handlers(), *tracked())
+        ledgers = {id(h): h for h in handlers if isinstance(h, TokenLedger)}
         if not ledgers:
             return
         usage = TokenUsage(input=sum(map(self._counter.count, texts)))
-        for ledger in ledgers:
+        for ledger in ledgers.values():
             ledger.record(
                 model=self.model,
                 provider=self.provider,

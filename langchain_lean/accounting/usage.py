@@ -16,6 +16,7 @@ from langchain_lean.accounting.payloads import (
     normal_counts,
     own_tier,
 )
+from langchain_lean.errors import UsageError
 
 LARGEST_COUNT = 10**9
 """A call with more is taken for garbage: no provider serves a billion tokens."""
@@ -28,10 +29,6 @@ _CACHED_MEDIA = {
     "video_input": "video_cache_read",
 }
 _MEDIA = _CACHED_MEDIA.keys()
-
-
-class UsageError(ValueError):
-    """A count that cannot be true: negative, fractional, or larger than its total."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -47,7 +47,8 @@ class Bookkeeper:
         counter: Estimates, and learns.
         keep_text: Also keep texts.
         exporters: Told of every priced call.
-        sweep: Gives the calls that have turned out to be abandoned.
+        sweep: Gives the calls that have turned out to be abandoned; told whether the
+            ledger is being closed.
         warn: Told once of what cannot be done.
     """
 
@@ -59,10 +60,10 @@ class Bookkeeper:
         counter: TokenCounter | None,
         keep_text: bool,
         exporters: Sequence[Exporter],
-        sweep: "Callable[[], Iterable[Event]]",
+        sweep: "Callable[[bool], Iterable[Event]]",
         warn: Callable[[str], None],
     ) -> None:
-        self.store = open_store(store) if isinstance(store, str) else store
+        self.store = open_store(store)
         self.prices = self.store.own_prices(prices or PriceBook())
         self.counter = counter or TokenCounter()
         self._exporters = exporters
@@ -120,7 +121,11 @@ class Bookkeeper:
         self._export()
 
     def close(self) -> None:
-        """Write what is left; leave costs that would need the price data loaded."""
+        """Write what is left; leave costs that would need the price data loaded.
+
+        Calls under way are taken for abandoned: nobody will ask for them again.
+        """
+        self._inbox.extend(self._sweep(True))
         if self._exporters or price_table.loaded():
             self.flush()
         else:
@@ -152,7 +157,7 @@ class Bookkeeper:
 
     def _write(self) -> bool:
         with self._collecting:
-            self._inbox.extend(self._sweep())
+            self._inbox.extend(self._sweep(False))
             self._collect()
         with self._lock:
             busy = bool(self._unwritten)

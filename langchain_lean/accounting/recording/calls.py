@@ -22,6 +22,7 @@ from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.recording.events import Call, Kind, Outcome
 from langchain_lean.accounting.recording.fingerprints import Fingerprints
 from langchain_lean.accounting.recording.reading import Reading, answer_text
+from langchain_lean.accounting.tokens.parts import tool_preamble
 from langchain_lean.accounting.usage import TokenUsage
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.messages import last_human_index, message_text, role
@@ -53,6 +54,10 @@ def to_entry(
     model = _model(outcome) or call.model
     provider = _provider(metadata, outcome.message)
     start = datetime.fromtimestamp(call.start, UTC)
+    preamble = tool_preamble(model) if call.tools else 0
+    anatomy = (
+        in_tokens(characters, usage, preamble=preamble) if usage.total else Anatomy()
+    )
     names = (model, call.model)
     cost = price(prices, usage, names, provider, start) if prices else None
     return LedgerEntry(
@@ -75,7 +80,7 @@ def to_entry(
         usage=usage,
         cost=cost,
         unpriced=prices is not None and cost is None,
-        anatomy=in_tokens(characters, usage) if usage.total else Anatomy(),
+        anatomy=anatomy,
         messages=tuple(marks),
         answer=fingerprints.text("ai", text) if text else None,
         cache_hit=reading.cache_hit,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from weakref import ref
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,6 +62,7 @@ class Call:
         start: Seconds since the epoch.
         started: The same moment on the timer.
         first_token: When the first token came, on the timer.
+        task: The asyncio task it is made in, if any.
         batch: The runs of one `generate` call share this list; a failure is put in.
     """
 
@@ -78,7 +80,18 @@ class Call:
     start: float
     started: float
     first_token: float | None = None
+    task: ref[Any] | None = None
     batch: list[bool] = field(default_factory=list)
+
+    @property
+    def left(self) -> bool:
+        """Whether nobody is there any more for it to end for."""
+        if self.trace.ended and self.trace.id != self.run_id:
+            return True
+        if self.task is None:
+            return bool(self.batch)
+        task = self.task()
+        return task is None or task.done() or bool(self.batch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 
 from langchain_lean.accounting.recording.events import Outcome
 from langchain_lean.accounting.tokens.counter import TokenCounter
-from langchain_lean.accounting.usage import TokenUsage, UsageError
+from langchain_lean.accounting.usage import TokenUsage
+from langchain_lean.errors import UsageError
 from langchain_lean.messages import message_text
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from weakref import ref
 
 from langchain_core.callbacks import BaseCallbackHandler
 
@@ -93,13 +95,16 @@ class Recorder(BaseCallbackHandler):
         """The outermost run that a run belongs to."""
         return self._traces.of(run_id, parent_run_id).id
 
-    def abandoned(self) -> list[Event]:
+    def abandoned(self, *, closing: bool = False) -> list[Event]:
         """The calls that have turned out to be abandoned since this was last asked.
 
         A cancelled call sends no event, so this is decided when it is asked: the run
-        it belongs to has ended, a call of the same batch has failed, or
-        `abandon_after` seconds have passed. Should such a call end after all, its
-        outcome comes later.
+        or the asyncio task it belongs to has ended, a call of the same batch has
+        failed, or `abandon_after` seconds have passed. Should such a call end after
+        all, its outcome comes later.
+
+        Args:
+            closing: Take every call under way for abandoned: nobody will ask again.
         """
         now = self.timer()
         found: list[Event] = []
@@ -107,8 +112,7 @@ class Recorder(BaseCallbackHandler):
             if run_id in self._abandoned:
                 continue
             seconds = now - call.started
-            left = call.trace.ended and call.trace.id != call.run_id
-            if left or call.batch or seconds > self.abandon_after:
+            if closing or call.left or seconds > self.abandon_after:
                 self._abandoned[run_id] = None
                 found.append(Outcome(call=call, seconds=seconds, abandoned=True))
         while len(self._abandoned) > _REMEMBERED_ABANDONED:
@@ -349,6 +353,7 @@ class Recorder(BaseCallbackHandler):
             thread_id=attributed("thread_id", metadata),
             start=self.clock(),
             started=self.timer(),
+            task=_current_task(),
         )
 
     def _batch_of(self, size: int, parent_run_id: UUID | None) -> list[bool]:
@@ -392,6 +397,15 @@ class Recorder(BaseCallbackHandler):
             call = self._call("chat", [], run_id, data["parent_run_id"], metadata)
             call.model = data["model"] or call.model
         self.received(Outcome(call=call, seconds=0.0, blocked=str(data["reason"])))
+
+
+def _current_task() -> ref[Any] | None:
+    """The asyncio task that is running, if any; without an error to catch if none."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or asyncio._get_running_loop() is None:
+        return None
+    task = asyncio.current_task()
+    return None if task is None else ref(task)
 
 
 def _first_message(result: LLMResult | None) -> AIMessage | None:

@@ -99,4 +99,11 @@ CSS = f"""
 .lean td.prose {{ white-space: normal; min-width: 130px; }}
 .lean th:first-child {{ padding-left: 0; }}
 .lean tbody th {{ white-space: normal; overflow-wrap: anywhere; min-width: 144px; }}
+@media (max-width: 520px) {{
+.lean {{ padding: 32px 16px 48px; }}
+.lean table {{ font-size: 12px; }}
+.lean thead th {{ font-size: 11px; }}
+.lean th, .lean td {{ padding-left: 8px; }}
+.lean tbody th {{ min-width: 84px; }}
+}}
 """

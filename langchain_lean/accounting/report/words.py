@@ -22,7 +22,7 @@ _COLUMNS = ("calls", "input", "cached", "output", "cost")
 _BASELINES_SHOWN = 3
 _REMARKS = (
     ("unpriced", "unpriced"),
-    ("estimated", "estimated (provider sent no usage)"),
+    ("estimated", "estimated (no usage was reported)"),
     ("failed", "failed"),
     ("blocked", "blocked"),
     ("abandoned", "abandoned"),

@@ -10,23 +10,28 @@ from langchain_lean.errors import ConfigurationError
 __all__ = ["Batch", "LedgerStore", "MemoryStore", "SQLiteStore", "open_store"]
 
 
-def open_store(url: str) -> LedgerStore:
+def open_store(store: str | LedgerStore) -> LedgerStore:
     """Open the store that a URL names.
 
     Args:
-        url: `memory://`, `sqlite:///relative.db` or `sqlite:////absolute.db`.
+        store: `memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db`, or a
+            store, which is taken as it is.
 
     Returns:
         The store.
 
     Raises:
-        ConfigurationError: If the URL is of another kind.
+        ConfigurationError: If it is anything else.
         StorageError: If the file is damaged, or is no ledger.
     """
-    if url == "memory://":
+    if not isinstance(store, str):
+        if hasattr(store, "own_prices"):
+            return store
+    elif store == "memory://":
         return MemoryStore(secrets.token_bytes(16))
-    path = url.removeprefix("sqlite:///")
-    if path == url or not path:
-        msg = f"A ledger is kept in 'memory://' or 'sqlite:///file.db', not in {url!r}."
-        raise ConfigurationError(msg)
-    return SQLiteStore(path)
+    elif store.startswith("sqlite:///") and store != "sqlite:///":
+        return SQLiteStore(store.removeprefix("sqlite:///"))
+    msg = (
+        f"A ledger is kept in 'memory://' or 'sqlite:///file.db', not in {store!r:.80}."
+    )
+    raise ConfigurationError(msg)

@@ -61,14 +61,12 @@ class SQLiteStore:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()
         self._connection: sqlite3.Connection | None = None
         self._lock = threading.RLock()
         self._unpriced = False
-        with self._open() as connection:
-            prepare(connection, self.path)
-            row = connection.execute("SELECT value FROM meta WHERE name = 'key'")
-            self.key = bytes.fromhex(row.fetchone()[0])
+        rows = self._select("SELECT value FROM meta WHERE name = 'key'")
+        self.key = bytes.fromhex(rows[0][0])
 
     @property
     def wants_prices(self) -> bool:
@@ -251,10 +249,18 @@ class SQLiteStore:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
+    if not path.parent.is_dir():
+        msg = f"There is no folder {str(path.parent)!r} for the ledger; make it first."
+        raise StorageError(msg)
     connection = sqlite3.connect(
         path, timeout=_WAIT, isolation_level=None, check_same_thread=False
     )
     connection.row_factory = sqlite3.Row
+    try:
+        prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

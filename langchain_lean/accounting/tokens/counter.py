@@ -19,7 +19,7 @@ from langchain_core.messages import (
     convert_to_messages,
 )
 
-from langchain_lean.accounting.tokens.parts import MEDIA_BOUND, CallParts
+from langchain_lean.accounting.tokens.parts import MEDIA_BOUND, CallParts, tool_preamble
 from langchain_lean.accounting.tokens.regression import Correction, Prior
 from langchain_lean.accounting.tokens.text import (
     ENCODINGS,
@@ -45,8 +45,6 @@ _OWN_ENCODING = Prior(scale=0.02, firmness=50)
 # claude-3-haiku's own counts of 405 prompts (RouterArena's recorded calls) are together
 # 1.11 times o200k_base and 6 a call.
 _CLAUDE = Prior(factor=1.1)
-# Hidden instructions that come with tools, by Anthropic's documentation: 159 to 530.
-_CLAUDE_TOOLS = 346
 _SLACK = 8
 _MOST_TOKENS = 100_000_000
 _MOST_MODELS = 1_000
@@ -230,8 +228,7 @@ class TokenCounter:
         else:
             messages = _messages(content)
             parts, call = CallParts(messages, tools), int(bool(messages))
-        if tools and "claude" in (model or "").lower():
-            parts.overhead += _CLAUDE_TOOLS
+        parts.overhead += tool_preamble(model) if tools else 0
         known = self._young.get
         rows = [known((hash(t), len(t))) or self._features(t) for t in parts.texts]
         tokens, *others = map(sum, zip(*rows, strict=True)) if rows else (0,) * 5

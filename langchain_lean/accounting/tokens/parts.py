@@ -121,6 +121,15 @@ class CallParts:
                     self._block(value)
 
 
+def tool_preamble(model: str | None) -> int:
+    """The tokens of the instructions a provider adds where a call has tools.
+
+    Anthropic documents 159 to 530 of them, by model and `tool_choice`; 346 is what
+    most models have. Other providers document none.
+    """
+    return 346 if "claude" in (model or "").lower() else 0
+
+
 def _type(block: object) -> object:
     return block.get("type") if isinstance(block, dict) else None
 

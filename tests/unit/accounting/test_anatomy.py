@@ -162,6 +162,13 @@ def test_tool_schemas_are_a_part(ledger: TokenLedger, model: Make) -> None:
     assert ledger.anatomy().tools > ledger.anatomy().question
 
 
+def test_what_a_provider_adds_for_tools_is_part_of_the_tools() -> None:
+    usage = TokenUsage(input=1000, output=10)
+    anatomy = in_tokens({"tools": 100, "question": 100}, usage, preamble=400)
+    assert (anatomy.tools, anatomy.question, anatomy.output) == (700, 300, 10)
+    assert anatomy.total == 1010
+
+
 @given(
     st.dictionaries(st.sampled_from(PARTS[:-1]), st.integers(0, 10**6)),
     st.integers(0, 10**6),

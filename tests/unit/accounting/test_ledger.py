@@ -210,6 +210,25 @@ class TestWhereTheBuiltInHandlerIsWrong:
         clock.now += ledger.abandon_after + 1
         assert only(ledger).abandoned
 
+    async def test_a_cancelled_call_alone_is_abandoned_once_its_task_has_ended(
+        self, ledger: TokenLedger
+    ) -> None:
+        async def request() -> None:
+            async with asyncio.timeout(0.01):
+                await SlowModel().ainvoke("q", {"callbacks": [ledger]})
+
+        (error,) = await asyncio.gather(request(), return_exceptions=True)
+        assert isinstance(error, TimeoutError)
+        assert only(ledger).abandoned
+
+    def test_what_is_under_way_when_a_ledger_is_closed_is_abandoned(
+        self, ledger: TokenLedger
+    ) -> None:
+        ledger.on_chat_model_start({}, [[HumanMessage("q")]], run_id=uuid4())
+        assert list(ledger.entries()) == []
+        ledger.close()
+        assert only(ledger).abandoned
+
     def test_a_call_that_ends_after_all_is_no_longer_abandoned(
         self, ledger: TokenLedger, clock: Clock
     ) -> None:
@@ -343,6 +362,18 @@ class TestWhereTheBuiltInHandlerIsWrong:
         assert totals["embedding"].calls == 4
         assert totals["embedding"].usage == TokenUsage(input=3 + 2 + 3 + 2)
         assert totals["embedding"].cost == Decimal("0.00001")
+
+    def test_embeddings_find_the_ledger_of_the_chain_they_run_in(
+        self, ledger: TokenLedger
+    ) -> None:
+        embeddings = MeteredEmbeddings(local_embeddings(), ledger)
+        config: Any = {"callbacks": [ledger], "metadata": {"user_id": "ada"}}
+        with track(ledger):
+            RunnableLambda(embeddings.embed_query).invoke("one", config)
+        RunnableLambda(MeteredEmbeddings(local_embeddings()).embed_query).invoke(
+            "one", config
+        )
+        assert ledger.totals(by="user_id")["ada"].calls == 2
 
     def test_embeddings_of_a_provider_have_its_prices(
         self, ledger: TokenLedger

@@ -193,7 +193,7 @@ class TestRemarks:
             entry(cache_hit=True, tokens=(0, 0)),
         )
         assert said(ledger)[4:] == [
-            "5 estimated (provider sent no usage) · 1 failed · 1 blocked · 1 abandoned",
+            "5 estimated (no usage was reported) · 1 failed · 1 blocked · 1 abandoned",
             "1 stopped early · 1 answered from the cache",
         ]
 

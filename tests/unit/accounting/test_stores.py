@@ -324,8 +324,23 @@ class TestSQLiteStore(StoreContract):
     def test_a_folder_that_is_not_there_is_said_to_be_missing(
         self, tmp_path: Path
     ) -> None:
-        with pytest.raises(StorageError, match=r"lean\.db"):
+        with pytest.raises(StorageError, match="no folder"):
             TokenLedger(f"sqlite:///{tmp_path}/nowhere/lean.db")
+
+    def test_a_closed_ledger_opens_its_own_file_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "other").mkdir()
+        monkeypatch.chdir(tmp_path)
+        ledger = TokenLedger("sqlite:///lean.db")
+        ledger.record(model="m", usage=TokenUsage(input=1))
+        ledger.close()
+        monkeypatch.chdir(tmp_path / "other")
+        assert ledger.totals().calls == 1
+        ledger.close()
+        (tmp_path / "lean.db").unlink()
+        assert ledger.totals().calls == 0
+        assert list((tmp_path / "other").iterdir()) == []
 
     @pytest.mark.parametrize(
         "url", ["postgres://x", "sqlite://", "lean.db", "sqlite:///"]

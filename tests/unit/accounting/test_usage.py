@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, Generation, LLMResult
 
-from langchain_lean.accounting.usage import COUNTS, TokenUsage, UsageError
+from langchain_lean.accounting.usage import COUNTS, TokenUsage
+from langchain_lean.errors import UsageError
 
 
 def reported(
