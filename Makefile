@@ -18,7 +18,7 @@ test: $(VENV)/test  ## Run the tests
 check: lint  ## Everything that must pass: lint, types, tests with coverage
 	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
-lint: $(VENV)/test
+lint: $(VENV)/test  ## Check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
@@ -33,7 +33,7 @@ format: $(VENV)/test  ## Format the code
 	@$(BIN)/ruff format .
 
 clean:  ## Remove what the targets made
-	rm -rf $(VENV) .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis lean-report.html
+	rm -rf $(VENV) .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis lean-report.html *.db
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -15,8 +15,8 @@ def scope(**values: str) -> Iterator[None]:
     """Say whom the calls inside are for, where no metadata says it.
 
     Args:
-        values: Such as `user_id="ada"`, `thread_id="t1"` or `team="search"`; an inner
-            scope adds to an outer one.
+        values: A ledger keeps `user_id` and `thread_id`; an inner scope adds to an
+            outer one.
 
     Example:
         ```python
@@ -39,7 +39,7 @@ def attributed(key: str, metadata: Mapping[str, Any] | None = None) -> str | Non
     enclosing `scope`.
 
     Args:
-        key: Such as `user_id`, `thread_id` or `team`.
+        key: Such as `user_id` or `thread_id`.
         metadata: The metadata the call's callbacks were given.
 
     Returns:
