@@ -1,6 +1,6 @@
 """Where the tokens of a call go."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 
@@ -117,7 +117,7 @@ def prompt_characters(
     return parts
 
 
-def retrieved_characters(text: str, documents: Sequence[str]) -> int:
+def retrieved_characters(text: str, documents: Collection[str]) -> int:
     """How many characters of a text are documents that stand in it whole.
 
     Args:

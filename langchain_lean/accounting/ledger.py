@@ -297,6 +297,18 @@ class TokenLedger(Recorder):
         """Close the ledger."""
         self.close()
 
+    def hold(self) -> None:
+        """Take every lock, so that no other thread holds one while a process forks."""
+        self._books.hold()
+
+    def release(self) -> None:
+        """Let go of the locks again."""
+        self._books.release()
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Stay one ledger, also where a model that carries it is copied."""
+        return self
+
     def forget(self) -> None:
         """Start anew in a forked process, whose parent writes what it recorded."""
         super().forget()

@@ -91,10 +91,13 @@ class TokenUsage:
                 for name, value in zip(COUNTS, values, strict=True)
                 if type(value) is not int or value < 0
             )
-            msg = f"{name} must be a whole number, 0 or more, not {value!r:.40}."
+            kind = (
+                "negative" if type(value) is int else f"of type {type(value).__name__}"
+            )
+            msg = f"{name} must be a whole number from 0 up, but it is {kind}."
             raise UsageError(msg)
         if max(values) > _LARGEST_SUM:
-            msg = f"A count of {max(values):.3g} is not one of tokens."
+            msg = "A count is too large to be one of tokens."
             raise UsageError(msg)
         if any(values[2:]):
             _check_parts(self)

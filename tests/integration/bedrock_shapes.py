@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from provider_replies import Json, Reply, halves
+from tests.integration.provider_replies import Json, Reply, halves
 
 CONVERSE_USAGE: Json = {
     "inputTokens": 176,

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
-from provider_server import ProviderServer
+
+from tests.integration.provider_server import ProviderServer
 
 if TYPE_CHECKING:
     import boto3

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
-from provider_replies import Json, Reply, ToolCall, halves
+from tests.integration.provider_replies import Json, Reply, ToolCall, halves
 
 CHAT_USAGE: Json = {
     "prompt_tokens": 1200,

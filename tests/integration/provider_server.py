@@ -18,11 +18,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self, cast
 from urllib.parse import unquote
 
-import bedrock_shapes as bedrock
-import openai_shapes as openai
-from bedrock_shapes import CONVERSE_USAGE
-from openai_shapes import CHAT_USAGE, EMBEDDING_USAGE, RESPONSES_USAGE
-from provider_replies import Json, Reply, ToolCall
+from tests.integration import bedrock_shapes as bedrock
+from tests.integration import openai_shapes as openai
+from tests.integration.bedrock_shapes import CONVERSE_USAGE
+from tests.integration.openai_shapes import CHAT_USAGE, EMBEDDING_USAGE, RESPONSES_USAGE
+from tests.integration.provider_replies import Json, Reply, ToolCall
 
 __all__ = [
     "CHAT_USAGE",

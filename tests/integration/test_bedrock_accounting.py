@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from calling import (
+from langchain_core.messages import HumanMessage
+from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import tool
+from langgraph.graph import START, MessagesState, StateGraph
+from urllib3.exceptions import ProtocolError
+
+from langchain_lean import PriceBook, TokenLedger, TokenUsage
+from langchain_lean.accounting.prices.cost import Cost
+from tests.integration.calling import (
     astream,
     attached,
     every_way,
@@ -19,16 +27,13 @@ from calling import (
     once_or_streamed,
     stream,
 )
-from conftest import CLAUDE, MakeChatBedrock
-from langchain_core.messages import HumanMessage
-from langchain_core.runnables import RunnableLambda
-from langchain_core.tools import tool
-from langgraph.graph import START, MessagesState, StateGraph
-from provider_server import CONVERSE_USAGE, ProviderServer, Reply, ToolCall
-from urllib3.exceptions import ProtocolError
-
-from langchain_lean import PriceBook, TokenLedger, TokenUsage
-from langchain_lean.accounting.prices.cost import Cost
+from tests.integration.conftest import CLAUDE, MakeChatBedrock
+from tests.integration.provider_server import (
+    CONVERSE_USAGE,
+    ProviderServer,
+    Reply,
+    ToolCall,
+)
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SONNET = CLAUDE.removeprefix("us.")

@@ -20,14 +20,17 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response, ResponseStreamEvent
-from openai_shapes import (
+from pydantic import TypeAdapter
+from urllib3.exceptions import ProtocolError
+
+from tests.integration.openai_shapes import (
     chat_chunks,
     chat_completion,
     embeddings,
     response,
     response_events,
 )
-from provider_server import (
+from tests.integration.provider_server import (
     CHAT_USAGE,
     CONVERSE_USAGE,
     EMBEDDING_USAGE,
@@ -35,8 +38,6 @@ from provider_server import (
     Reply,
     ToolCall,
 )
-from pydantic import TypeAdapter
-from urllib3.exceptions import ProtocolError
 
 ADD = ToolCall(name="add", args={"a": 1, "b": 2}, id="call_add")
 MULTIPLY = ToolCall(name="multiply", args={"a": 3, "b": 4}, id="call_multiply")

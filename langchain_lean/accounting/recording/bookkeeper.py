@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 Exporter = Callable[[Sequence[LedgerEntry]], None]
 """Told of new calls, priced, some at a time."""
 
-_INBOX = 2_000
+_INBOX = 256
 _OBSERVATIONS = 64
 _LEARNING_SECONDS = 0.002
-_UNWRITTEN = 200
+_UNWRITTEN = 2_000
 
 
 class Bookkeeper:
@@ -133,6 +133,20 @@ class Bookkeeper:
             self._save_learning()
         self.store.close()
 
+    def hold(self) -> None:
+        """Take every lock, in the order in which the work takes them."""
+        for lock in (self._exporting, self._collecting, self._lock):
+            lock.acquire()
+        self.store.hold()
+        self.counter.hold()
+
+    def release(self) -> None:
+        """Let go of the locks again."""
+        self.counter.release()
+        self.store.release()
+        for lock in (self._lock, self._collecting, self._exporting):
+            lock.release()
+
     def forget(self) -> None:
         """Start anew in a forked process: what is not written is its parent's."""
         self._collecting = threading.RLock()
@@ -145,6 +159,7 @@ class Bookkeeper:
         self._writer.forget()
         self._learner.forget()
         self.store.forget()
+        self.counter.forget()
 
     def _write_soon(self) -> bool:
         try:

@@ -24,8 +24,10 @@ from langchain_lean.accounting.recording.fingerprints import Fingerprints
 from langchain_lean.accounting.recording.reading import Reading, answer_text
 from langchain_lean.accounting.tokens.parts import tool_preamble
 from langchain_lean.accounting.usage import TokenUsage
-from langchain_lean.errors import ConfigurationError
+from langchain_lean.errors import ConfigurationError, UsageError
 from langchain_lean.messages import last_human_index, message_text, role
+
+_LARGEST_BY_HAND = 10**12
 
 
 def to_entry(
@@ -69,11 +71,11 @@ def to_entry(
         requested=call.model,
         provider=provider,
         node=node_path(metadata),
-        agent=metadata.get("lc_agent_name"),
-        source=metadata.get("lc_source"),
+        agent=_text(metadata.get("lc_agent_name")),
+        source=_text(metadata.get("lc_source")),
         user_id=call.user_id,
         thread_id=call.thread_id,
-        tags=tuple(call.tags),
+        tags=tuple(map(str, call.tags)),
         start=start,
         seconds=max(outcome.seconds, 0.0),
         first_token_seconds=None if first is None else max(first - call.started, 0.0),
@@ -156,27 +158,34 @@ def by_hand(
             )
             raise ConfigurationError(msg)
         usage = found
+    if max(usage.counts().values(), default=0) > _LARGEST_BY_HAND:
+        msg = f"A usage of more than {_LARGEST_BY_HAND:.0e} tokens is not one call's."
+        raise UsageError(msg)
     metadata = running_metadata()
     return LedgerEntry(
         run_id=str(run_id),
         parent_id=None if parent_id is None else str(parent_id),
         trace_id=trace_id,
         kind=kind,
-        model=model,
-        requested=model,
-        provider=provider,
+        model=str(model),
+        requested=str(model),
+        provider=_text(provider),
         node=node_path(metadata),
-        agent=metadata.get("lc_agent_name"),
-        source=source,
-        user_id=user_id or attributed("user_id"),
-        thread_id=thread_id or attributed("thread_id"),
-        tags=tuple(tags),
+        agent=_text(metadata.get("lc_agent_name")),
+        source=_text(source),
+        user_id=_text(user_id) or attributed("user_id"),
+        thread_id=_text(thread_id) or attributed("thread_id"),
+        tags=tuple(map(str, tags)),
         start=start,
         seconds=seconds,
         usage=usage,
         anatomy=Anatomy() if kind == "embedding" else in_tokens({}, usage),
         estimated=estimated,
     )
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def node_path(metadata: Mapping[str, Any]) -> str | None:
@@ -215,7 +224,7 @@ def _retrieved(
     for index, (message, mark) in enumerate(zip(prompt, marks, strict=True)):
         if alone and index != asked and role(message) != "system":
             continue
-        key = (mark.digest, len(trace.documents))
+        key = (mark.digest, trace.seen)
         if key not in trace.retrieved:
             text = message_text(message)
             trace.retrieved[key] = retrieved_characters(text, trace.documents)

@@ -5,12 +5,13 @@ Light on purpose: importing the ledger must not load LangChain's messages.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from weakref import ref
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.outputs import LLMResult
@@ -33,14 +34,24 @@ class Trace:
     Attributes:
         id: The id of the outermost run, as text.
         ended: It has ended.
-        documents: Texts of the retrieved documents, shared with every call.
-        retrieved: By digest of a message, how many characters of it are documents.
+        documents: Texts of the newest retrieved documents, shared with every call.
+        retrieved: By digest of a message and number of the documents seen by then, how
+            many characters of it are documents.
+        seen: How many documents were retrieved so far.
     """
 
     id: str
     ended: bool = False
-    documents: list[str] = field(default_factory=list)
+    documents: deque[str] = field(default_factory=lambda: deque(maxlen=128))
     retrieved: dict[tuple[str, int], int] = field(default_factory=dict)
+    seen: int = 0
+
+    def add(self, documents: Iterable[str]) -> None:
+        """Take what a retriever returned."""
+        for text in documents:
+            if text not in self.documents:
+                self.documents.append(text)
+                self.seen += 1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,6 +74,8 @@ class Call:
         started: The same moment on the timer.
         first_token: When the first token came, on the timer.
         task: The asyncio task it is made in, if any.
+        outer: The call it is made inside of, where a model calls another one.
+        inner: The answers of the calls made inside of it.
         batch: The runs of one `generate` call share this list; a failure is put in.
     """
 
@@ -81,6 +94,8 @@ class Call:
     started: float
     first_token: float | None = None
     task: ref[Any] | None = None
+    outer: Call | None = None
+    inner: list[AIMessage] = field(default_factory=list)
     batch: list[bool] = field(default_factory=list)
 
     @property

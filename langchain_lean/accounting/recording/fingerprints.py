@@ -61,7 +61,8 @@ class Fingerprints:
         if mark is None:
             data = text.encode("utf-8", "surrogatepass")
             digest = hashlib.blake2b(data, key=self._key, digest_size=8).hexdigest()
-            mark = MessageMark(role, len(text), digest)
+            named = "".join(role.split()).replace(":", "") or "unknown"
+            mark = MessageMark(named, len(text), digest)
             if len(self._seen) >= _REMEMBERED:
                 self._seen.clear()
             self._seen[key] = mark

@@ -57,8 +57,14 @@ def read_usage(outcome: Outcome, counter: TokenCounter) -> Reading:
     if _is_cache_hit(outcome.message):
         avoided = reported if reported and reported.total else None
         return Reading(avoided=avoided, cache_hit=True, problem=problem)
-    if reported is None or (not reported.total and outcome.message is not None):
+    if reported is None:
         return Reading(_estimate(outcome, counter), estimated=True, problem=problem)
+    unsaid = outcome.message is not None and (
+        not reported.input or (not reported.output and answer_text(outcome.result))
+    )
+    if unsaid:
+        usage = _at_least(reported, _estimate(outcome, counter))
+        return Reading(usage, estimated=True, problem="a count is missing")
     return Reading(reported)
 
 
@@ -78,22 +84,26 @@ def answer_text(result: LLMResult | None) -> str:
 def _estimate(outcome: Outcome, counter: TokenCounter) -> TokenUsage:
     call = outcome.call
     text = answer_text(outcome.result)
-    return TokenUsage(
-        input=counter.count(call.prompt, model=call.model, tools=list(call.tools)),
-        output=counter.count(text, model=call.model) if text else 0,
-    )
+    try:
+        prompt = counter.count(call.prompt, model=call.model, tools=call.tools)
+    except (TypeError, ValueError, KeyError, AttributeError):  # an odd tool or message
+        texts = [str(message) for message in call.prompt]
+        prompt = counter.count(" ".join(texts), model=call.model)
+    output = counter.count(text, model=call.model) if text else 0
+    return TokenUsage(input=prompt, output=output)
 
 
 def _at_least(reported: TokenUsage | None, estimate: TokenUsage) -> TokenUsage:
-    """A broken-off stream's own count of the output stops where it was sent."""
-    if reported is None or not reported.input:
+    """What was reported, with what is missing or broken off estimated."""
+    if reported is None:
         return estimate
-    more = TokenUsage(output=max(estimate.output - reported.output, 0))
-    return reported + TokenUsage(
-        output=more.output,
+    missing = TokenUsage(
+        input=0 if reported.input else estimate.input,
+        output=max(estimate.output - reported.output, 0),
         service_tier=reported.service_tier,
         region=reported.region,
     )
+    return reported + missing
 
 
 def _reported(outcome: Outcome) -> tuple[TokenUsage | None, str | None]:

@@ -21,7 +21,7 @@ from langchain_lean.accounting.recording.events import (
     Outcome,
 )
 from langchain_lean.accounting.recording.traces import Traces
-from langchain_lean.accounting.recording.wrappers import Answers
+from langchain_lean.accounting.recording.wrappers import enter, leave
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +82,6 @@ class Recorder(BaseCallbackHandler):
         self._calls: dict[UUID, Call] = {}
         self._abandoned: dict[UUID, None] = {}
         self._blocked: dict[UUID, None] = {}
-        self._answers = Answers()
         self._traces = Traces(clock=clock, timer=timer)
         self._batch = threading.local()
         self._warned: set[str] = set()
@@ -125,7 +124,6 @@ class Recorder(BaseCallbackHandler):
         """Drop the calls under way: in a forked process they are the parent's."""
         self._calls.clear()
         self._traces.forget()
-        self._answers.forget()
 
     def warn_once(self, reason: str) -> None:
         """Log what could not be taken down, once for each reason."""
@@ -307,6 +305,8 @@ class Recorder(BaseCallbackHandler):
         size = given.get("batch_size")
         if isinstance(size, int) and size > 1:
             call.batch = self._batch_of(size, parent_run_id)
+        else:
+            call.outer = enter(run_id, self._calls)
         self._calls[run_id] = call
 
     def _end(
@@ -316,9 +316,7 @@ class Recorder(BaseCallbackHandler):
         error: BaseException | None = None,
     ) -> None:
         message = _first_message(result)
-        if message is not None and self._answers.passed_on(
-            call, message, others=bool(self._calls)
-        ):
+        if leave(call, message):
             return
         self.received(
             Outcome(

@@ -45,7 +45,7 @@ class Traces:
             return parent.trace
         trace = Trace(id=str(parent_run_id or run_id))
         if self._loose:
-            trace.documents.extend(self._loose)
+            trace.add(self._loose)
         return trace
 
     def enter(
@@ -78,7 +78,7 @@ class Traces:
         if run is None:
             return None
         alone = run.trace.id == str(run_id)
-        run.trace.documents.extend(documents)
+        run.trace.add(documents)
         if alone:
             self._loose.extend(documents)
             run.trace.ended = True

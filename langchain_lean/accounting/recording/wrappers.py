@@ -2,57 +2,56 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from langchain_core.messages import AIMessage
 
     from langchain_lean.accounting.recording.events import Call
 
-_REMEMBERED = 1_000
+_inside: ContextVar[UUID | None] = ContextVar("langchain_lean_call", default=None)
+"""The call that was begun last in this context: what is begun now is inside it."""
 
 
-class Answers:
-    """The newest answers, to tell one that is only passed on.
+def enter(run_id: UUID, calls: Mapping[UUID, Call]) -> Call | None:
+    """Begin a call.
 
-    A model that wraps another one returns its message, with the same id, text and
-    usage, which was billed once. (One that makes a message of its own from it cannot
-    be told from a second call.)
+    Returns:
+        The call under way that it is made inside of, if any.
     """
+    outer = _inside.get()
+    _inside.set(run_id)
+    return None if outer is None else calls.get(outer)
 
-    def __init__(self) -> None:
-        self._newest: dict[str, tuple[Call, AIMessage]] = {}
 
-    def passed_on(self, call: Call, message: AIMessage, *, others: bool) -> bool:
-        """Whether an answer is that of a call which was made inside this one.
+def leave(call: Call, message: AIMessage | None) -> bool:
+    """End a call.
 
-        Args:
-            call: The call that has ended.
-            message: Its answer.
-            others: Whether other calls are under way, one of which may wrap this one.
-        """
-        name = getattr(message, "id", None)
-        if not isinstance(name, str) or not name:
-            return False
-        inner, answer = self._newest.get(name, (call, message))
-        if inner is not call and inner.started >= call.started:
-            merged = type(message).__name__.endswith("Chunk")  # of a stream
-            return answer is message or (
-                merged
-                and answer.usage_metadata == message.usage_metadata
-                and answer.content == message.content
-            )
-        if not others:
-            self._newest.clear()
-            return False
-        self._newest[name] = (call, message)
-        if len(self._newest) > _REMEMBERED:
-            # Other threads may be at the same.
-            with suppress(StopIteration, RuntimeError):
-                self._newest.pop(next(iter(self._newest)), None)
+    A model that wraps another one hands on its answer, which was billed once. It is
+    told by a call inside its own that gave the same text for the same usage. (One that
+    makes another text of it cannot be told from a second call.)
+
+    Args:
+        call: The call that has ended.
+        message: Its answer.
+
+    Returns:
+        Whether the answer is only passed on.
+    """
+    _inside.set(None if call.outer is None else UUID(call.outer.run_id))
+    if message is None:
         return False
-
-    def forget(self) -> None:
-        """Drop all answers."""
-        self._newest.clear()
+    if call.outer is not None:
+        call.outer.inner.append(message)
+    return any(
+        answer is message
+        or (
+            answer.usage_metadata == message.usage_metadata
+            and answer.content == message.content
+        )
+        for answer in call.inner
+    )

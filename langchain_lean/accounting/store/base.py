@@ -135,5 +135,11 @@ class LedgerStore(Protocol):
     def close(self) -> None:
         """Let go of files; what is asked of the store later opens them again."""
 
+    def hold(self) -> None:
+        """Take the locks, so that no other thread holds one while a process forks."""
+
+    def release(self) -> None:
+        """Let go of the locks again."""
+
     def forget(self) -> None:
         """Start anew in a forked process, whose parent goes on with its own."""

@@ -17,6 +17,9 @@ FOLDED_BY = ("model", "provider", "node", "source", "user_id", "day")
 """The keys by which totals stay exact after entries are gone."""
 
 
+_MOST_FOLDED = 50_000  # sums of about 1 kB; beyond them users stand together
+
+
 class MemoryStore:
     """Keeps the newest entries whole and folds older ones into exact totals.
 
@@ -41,6 +44,14 @@ class MemoryStore:
         self._max_marks = max_marks
         self._max_characters = max_characters
         self.forget()
+
+    def hold(self) -> None:
+        """Take the lock, so that no other thread holds it while the process forks."""
+        self._lock.acquire()
+
+    def release(self) -> None:
+        """Let go of the lock again."""
+        self._lock.release()
 
     def forget(self) -> None:
         """Begin empty, as in a forked process; the parent keeps what it recorded."""
@@ -114,6 +125,11 @@ class MemoryStore:
         entry = self._entries.popitem(last=False)[1]
         self._marks -= len(entry.messages)
         key = tuple(getattr(entry, name) for name in FOLDED_BY)
+        if key not in self._folded and len(self._folded) >= _MOST_FOLDED:
+            key = tuple(
+                FOLDED if name == "user_id" else value
+                for name, value in zip(FOLDED_BY, key, strict=True)
+            )
         self._folded.setdefault(key, TotalsBuilder()).add(entry)
 
     def entries(self) -> Iterator[LedgerEntry]:

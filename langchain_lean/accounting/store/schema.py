@@ -2,6 +2,8 @@
 
 import secrets
 import sqlite3
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from langchain_lean.errors import StorageError
 
 _APPLICATION = 0x4C45414E  # "LEAN", so that a file of another program is not taken
 _VERSION = 1
+_WAIT = 10.0  # seconds
 _CHECKED_BYTES = 64_000_000
 CHUNK = 2_000
 
@@ -36,19 +39,23 @@ PRAGMA user_version = {_VERSION};
 """
 
 
-def _insert(how: str, table: str, columns: Sequence[str]) -> str:
-    marks = ", ".join("?" * len(columns))
-    return f"INSERT OR {how} INTO {table} ({', '.join(columns)}) VALUES ({marks})"
+def insert(how: str, table: str, columns: Sequence[str], rows: int = 1) -> str:
+    """The statement that inserts some rows at once."""
+    marks = f"({', '.join('?' * len(columns))})"
+    values = ", ".join([marks] * rows)
+    return f"INSERT OR {how} INTO {table} ({', '.join(columns)}) VALUES {values}"
 
 
-ADD_ENTRY = _insert("REPLACE", "entries", ENTRY_COLUMNS)
-ADD_STEP = _insert("REPLACE", "steps", STEP_COLUMNS)
-ADD_SAVING = _insert("IGNORE", "savings", SAVING_COLUMNS)
-ADD_TEXT = _insert("IGNORE", "texts", ("digest", "text"))
-ADD_FEEDBACK = _insert("REPLACE", "feedback", ("run_id", "good"))
-ADD_LEARNED = _insert("REPLACE", "learned", ("model", "state"))
-ADD_PRICE = _insert("REPLACE", "own_prices", ("model", "provider", "price"))
-ADD_META = _insert("IGNORE", "meta", ("name", "value"))
+ADD_ENTRY = insert("REPLACE", "entries", ENTRY_COLUMNS)
+ROWS_AT_ONCE = 32
+ADD_ENTRIES = insert("REPLACE", "entries", ENTRY_COLUMNS, ROWS_AT_ONCE)
+ADD_STEP = insert("REPLACE", "steps", STEP_COLUMNS)
+ADD_SAVING = insert("IGNORE", "savings", SAVING_COLUMNS)
+ADD_TEXT = insert("IGNORE", "texts", ("digest", "text"))
+ADD_FEEDBACK = insert("REPLACE", "feedback", ("run_id", "good"))
+ADD_LEARNED = insert("REPLACE", "learned", ("model", "state"))
+ADD_PRICE = insert("REPLACE", "own_prices", ("model", "provider", "price"))
+ADD_META = insert("IGNORE", "meta", ("name", "value"))
 
 TO_PRICE = (
     f"SELECT * FROM entries WHERE cost_total IS NULL AND NOT unpriced LIMIT {CHUNK}"
@@ -64,40 +71,64 @@ PRICE_SAVING = "UPDATE savings SET value = ?, unpriced = ? WHERE id = ?"
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the tables of a new file; refuse one that is not a ledger."""
-    _refuse_foreign(connection, path)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("BEGIN IMMEDIATE")
-    if not connection.execute("PRAGMA application_id").fetchone()[0]:
-        for statement in _SCHEMA.split(";"):
-            connection.execute(statement)
+    """Make the tables of a new file; refuse one that is not a ledger.
+
+    Other processes may be at the same, so all of it is one transaction.
+
+    Raises:
+        StorageError: If the file is damaged, foreign or of a newer version.
+    """
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        version, new = _version(connection, path)
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        raise _damaged(path, error) from error
+    if version > _VERSION:
+        msg = f"{str(path)!r} is of a newer langchain_lean; upgrade to read it."
+        raise StorageError(msg)
+    for statement in _SCHEMA.split(";") if new else ():
+        connection.execute(statement)
     connection.execute(ADD_META, ("key", secrets.token_hex(16)))
     connection.execute("COMMIT")
+    _write_ahead(connection)
 
 
-def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Let readers and a writer work side by side; SQLite itself does not wait here."""
+    until = time.monotonic() + _WAIT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            threading.Event().wait(0.01)
+        else:
+            return
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> tuple[int, bool]:
+    """The version of a ledger's file, and whether it is still to be made."""
+
     def pragma(name: str) -> Any:
         return connection.execute(f"PRAGMA {name}").fetchone()[0]
 
-    try:
-        application, version = pragma("application_id"), pragma("user_version")
-        tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
-        small = path.stat().st_size <= _CHECKED_BYTES
-        damage = pragma("quick_check(1)") if small else "ok"
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise
-        damage = str(error)
-        application = version = tables = 0
-    if damage != "ok":
-        msg = f"{str(path)!r} is damaged or no SQLite file; move it away: {damage}."
-        raise StorageError(msg)
+    application = pragma("application_id")
+    tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
     if (application or tables) and application != _APPLICATION:
         msg = f"{str(path)!r} is a database of another program; name another file."
         raise StorageError(msg)
-    if version > _VERSION:
-        msg = (
-            f"{str(path)!r} was written by a newer langchain_lean; upgrade to read it."
-        )
-        raise StorageError(msg)
+    small = path.stat().st_size <= _CHECKED_BYTES
+    damage = pragma("quick_check(1)") if small else "ok"
+    if damage != "ok":
+        raise _damaged(path, damage)
+    return pragma("user_version"), not tables
+
+
+def _damaged(path: Path, why: object) -> StorageError:
+    return StorageError(
+        f"{str(path)!r} is damaged or no SQLite file; move it away: {why}."
+    )

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from langchain_lean.accounting.store.rows import (
     to_dollars,
 )
 from langchain_lean.accounting.store.schema import (
+    ADD_ENTRIES,
     ADD_ENTRY,
     ADD_FEEDBACK,
     ADD_LEARNED,
@@ -36,6 +38,7 @@ from langchain_lean.accounting.store.schema import (
     CHUNK,
     PRICE_ENTRY,
     PRICE_SAVING,
+    ROWS_AT_ONCE,
     SAVINGS_TO_PRICE,
     TO_PRICE,
     prepare,
@@ -77,7 +80,14 @@ class SQLiteStore:
         """Keep a batch in one transaction."""
         with self._write() as connection:
             run = connection.executemany
-            run(ADD_ENTRY, map(entry_row, batch.entries))
+            # SQLite lets other threads run after every statement, and they may keep
+            # this one waiting; so a statement inserts many rows.
+            rows = [entry_row(entry) for entry in batch.entries]
+            whole = len(rows) - len(rows) % ROWS_AT_ONCE
+            for start in range(0, whole, ROWS_AT_ONCE):
+                values = chain.from_iterable(rows[start : start + ROWS_AT_ONCE])
+                connection.execute(ADD_ENTRIES, tuple(values))
+            run(ADD_ENTRY, rows[whole:])
             run(ADD_STEP, map(step_row, batch.steps))
             run(ADD_SAVING, map(saving_row, batch.savings))
             run(ADD_TEXT, batch.texts.items())
@@ -190,6 +200,14 @@ class SQLiteStore:
 
     def __del__(self) -> None:
         self.close()
+
+    def hold(self) -> None:
+        """Take the lock, so that no other thread holds it while the process forks."""
+        self._lock.acquire()
+
+    def release(self) -> None:
+        """Let go of the lock again."""
+        self._lock.release()
 
     def forget(self) -> None:
         """Open the file anew in a forked process.

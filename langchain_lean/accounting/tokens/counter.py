@@ -10,7 +10,6 @@ import functools
 import math
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.messages import (
@@ -96,11 +95,26 @@ class TokenCounter:
         self._learned: dict[tuple[str, str], Correction] = {}
         self._young: dict[tuple[int, int], TextFeatures] = {}
         self._old: dict[tuple[int, int], TextFeatures] = {}
+        self._loaded: tuple[tiktoken.Encoding | None] | None = None
 
-    @cached_property
+    @property
     def _encoder(self) -> tiktoken.Encoding | None:
-        file = None if self._encoding == _ESTIMATE else rank_file(self._encoding)
-        return load_encoding(self._encoding, file) if file else None
+        if self._loaded is None:
+            file = None if self._encoding == _ESTIMATE else rank_file(self._encoding)
+            self._loaded = (load_encoding(self._encoding, file) if file else None,)
+        return self._loaded[0]
+
+    def hold(self) -> None:
+        """Take the lock, so that no other thread holds it while the process forks."""
+        self._lock.acquire()
+
+    def release(self) -> None:
+        """Let go of the lock again."""
+        self._lock.release()
+
+    def forget(self) -> None:
+        """Have a lock of its own in a forked process; what was learned stays."""
+        self._lock = threading.RLock()
 
     @property
     def base(self) -> str:

@@ -190,6 +190,16 @@ _PUBLISHED = "https://openaipublic.blob.core.windows.net/encodings/{}.tiktoken"
 _loading = threading.Lock()
 
 
+def _unlock_in_child() -> None:
+    """A forked process has none of the threads that may be loading."""
+    global _loading
+    _loading = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_in_child)
+
+
 def rank_file(encoding: str) -> Path | None:
     """The rank file of an encoding on this machine, or None; takes under a millisecond.
 

@@ -114,7 +114,7 @@ def test_async_handlers_beside_the_ledger_are_left_alone(ledger: TokenLedger) ->
 def test_a_levers_own_calls_are_subtracted_under_their_source(
     ledger: TokenLedger, model: Make
 ) -> None:
-    usage: Any = {"input_tokens": 100, "output_tokens": 0, "total_tokens": 100}
+    usage: Any = {"input_tokens": 90, "output_tokens": 1, "total_tokens": 91}
     config: Any = {"callbacks": [ledger], "metadata": {"lc_source": "summarization"}}
     model(AIMessage("short", usage_metadata=usage)).invoke("q", config)
     save(callbacks=ledger)
