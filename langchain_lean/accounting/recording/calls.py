@@ -206,31 +206,33 @@ def _prompt(
         return [mark], {"question": mark.length}
     marks = fingerprints.messages(call.prompt)
     lengths = [mark.length for mark in marks]
-    found = _retrieved(call, call.prompt, marks) if call.trace.documents else None
+    found = _retrieved_in(call, call.prompt, marks)
     tools = [fingerprints.tools(call.tools)] if call.tools else []
     size = tools[0].length if tools else 0
     measured = prompt_characters(call.prompt, lengths, tools=size, retrieved=found)
     return marks + tools, measured
 
 
-def _retrieved(
+def _retrieved_in(
     call: Call, prompt: Sequence[BaseMessage], marks: Sequence[MessageMark]
 ) -> dict[int, int]:
     """By index of a message, how many of its characters the trace's retrievers gave."""
-    found = {}
-    trace = call.trace
-    alone = trace.id == call.run_id  # its documents may be another question's
+    retrieved = call.trace.retrieved
+    if retrieved is None:
+        return {}
+    sizes = {}
+    alone = call.trace.id == call.run_id  # its documents may be another question's
     asked = last_human_index(prompt)
     for index, (message, mark) in enumerate(zip(prompt, marks, strict=True)):
         if alone and index != asked and role(message) != "system":
             continue
-        key = (mark.digest, trace.seen)
-        if key not in trace.retrieved:
+        key = (mark.digest, retrieved.seen)
+        if key not in retrieved.found:
             text = message_text(message)
-            trace.retrieved[key] = retrieved_characters(text, trace.documents)
-        if trace.retrieved[key]:
-            found[index] = trace.retrieved[key]
-    return found
+            retrieved.found[key] = retrieved_characters(text, retrieved.documents)
+        if retrieved.found[key]:
+            sizes[index] = retrieved.found[key]
+    return sizes
 
 
 def _model(outcome: Outcome) -> str | None:

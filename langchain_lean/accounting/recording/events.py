@@ -27,24 +27,20 @@ BLOCKED_EVENT = "langchain_lean.blocked"
 _CLOSED_BY_CALLER = ("GeneratorExit", "CancelledError")
 
 
-@dataclass(slots=True, kw_only=True)
-class Trace:
-    """One outermost run and what its retrievers returned.
+@dataclass(slots=True)
+class Retrieved:
+    """What the retrievers of a trace returned.
 
     Attributes:
-        id: The id of the outermost run, as text.
-        ended: It has ended.
-        documents: Texts of the newest retrieved documents, shared with every call.
-        retrieved: By digest of a message and number of the documents seen by then, how
-            many characters of it are documents.
-        seen: How many documents were retrieved so far.
+        documents: The texts of the newest 128.
+        seen: How many there were so far.
+        found: By digest of a text and what was seen by then, how many of its characters
+            are documents.
     """
 
-    id: str
-    ended: bool = False
     documents: deque[str] = field(default_factory=lambda: deque(maxlen=128))
-    retrieved: dict[tuple[str, int], int] = field(default_factory=dict)
     seen: int = 0
+    found: dict[tuple[str, int], int] = field(default_factory=dict)
 
     def add(self, documents: Iterable[str]) -> None:
         """Take what a retriever returned."""
@@ -52,6 +48,27 @@ class Trace:
             if text not in self.documents:
                 self.documents.append(text)
                 self.seen += 1
+
+
+@dataclass(slots=True, kw_only=True)
+class Trace:
+    """One outermost run.
+
+    Attributes:
+        id: The id of the outermost run, as text.
+        ended: It has ended.
+        retrieved: What its retrievers returned, shared by its calls; None for nothing.
+    """
+
+    id: str
+    ended: bool = False
+    retrieved: Retrieved | None = None
+
+    def add(self, documents: Iterable[str]) -> None:
+        """Take what a retriever returned."""
+        if self.retrieved is None:
+            self.retrieved = Retrieved()
+        self.retrieved.add(documents)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,8 +92,9 @@ class Call:
         first_token: When the first token came, on the timer.
         task: The asyncio task it is made in, if any.
         outer: The call it is made inside of, where a model calls another one.
-        inner: The answers of the calls made inside of it.
-        batch: The runs of one `generate` call share this list; a failure is put in.
+        inner: The answers of the calls made inside of it; None for none.
+        batch: The runs of one `generate` call share this list, into which a failure is
+            put; None for a call of its own.
     """
 
     run_id: str
@@ -95,8 +113,8 @@ class Call:
     first_token: float | None = None
     task: ref[Any] | None = None
     outer: Call | None = None
-    inner: list[AIMessage] = field(default_factory=list)
-    batch: list[bool] = field(default_factory=list)
+    inner: list[AIMessage] | None = None
+    batch: list[bool] | None = None
 
     @property
     def left(self) -> bool:

@@ -188,7 +188,8 @@ class Recorder(BaseCallbackHandler):
         call = self._calls.pop(run_id, None)
         if call is None:
             return
-        call.batch.append(True)
+        if call.batch is not None:
+            call.batch.append(True)
         self._end(call, kwargs.get("response"), error)
 
     @_never_raises

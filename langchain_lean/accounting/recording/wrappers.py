@@ -46,12 +46,12 @@ def leave(call: Call, message: AIMessage | None) -> bool:
     if message is None:
         return False
     if call.outer is not None:
-        call.outer.inner.append(message)
+        call.outer.inner = [*(call.outer.inner or ()), message]
     return any(
         answer is message
         or (
             answer.usage_metadata == message.usage_metadata
             and answer.content == message.content
         )
-        for answer in call.inner
+        for answer in call.inner or ()
     )
