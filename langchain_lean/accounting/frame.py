@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from langchain_lean.accounting.anatomy import PARTS
 from langchain_lean.accounting.entry import FLAGS, LedgerEntry
+from langchain_lean.accounting.usage import COUNTS
 from langchain_lean.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -23,6 +25,16 @@ _FIELDS = (
     "thread_id",
     "seconds",
     "first_token_seconds",
+)
+
+
+_COLUMNS = (
+    *_FIELDS,
+    *COUNTS,
+    "cost",
+    "cache_saved",
+    *(f"tokens_{name}" for name in PARTS),
+    *FLAGS,
 )
 
 
@@ -48,16 +60,14 @@ def to_pandas(entries: Iterable[LedgerEntry]) -> "pd.DataFrame":
             "(or pip install pandas)."
         )
         raise ConfigurationError(msg) from None
-    return pd.DataFrame([_row(entry) for entry in entries])
+    return pd.DataFrame([_row(entry) for entry in entries], columns=_COLUMNS)
 
 
 def _row(entry: LedgerEntry) -> dict[str, object]:
     cost = entry.cost
     return {
         **{name: getattr(entry, name) for name in _FIELDS},
-        "input": entry.usage.input,
-        "output": entry.usage.output,
-        **entry.usage.counts(),
+        **{name: getattr(entry.usage, name) for name in COUNTS},
         "cost": None if cost is None else float(cost.total),
         "cache_saved": None if cost is None else float(cost.cache_saved),
         **{f"tokens_{name}": n for name, n in entry.anatomy.parts().items()},

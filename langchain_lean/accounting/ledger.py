@@ -131,11 +131,13 @@ class TokenLedger(Recorder):
             ConfigurationError: If there is no such field.
         """
         from langchain_lean.accounting.entry import Totals, check_fields
+        from langchain_lean.accounting.prices.cost import exact
 
         names = () if by is None else (by,) if isinstance(by, str) else tuple(by)
         check_fields(names)
         self._books.settle()
-        found = self.store.totals(names)
+        with exact():
+            found = self.store.totals(names)
         if by is None:
             return found.get((), Totals())
         if isinstance(by, str):
@@ -148,16 +150,20 @@ class TokenLedger(Recorder):
 
     def savings(self) -> Savings:
         """What every lever saved, and what the levers themselves cost."""
+        from langchain_lean.accounting.prices.cost import exact
         from langchain_lean.accounting.savings import Savings
 
         self._books.settle()
-        by_source = self.store.totals(("source",))
-        by_provider = self.store.totals(("provider",))
-        return Savings.of(
-            self.store.levers(),
-            cached={key[0]: t.cache_saved for key, t in by_provider.items()},
-            own_cost={k[0]: t.cost for k, t in by_source.items() if k[0] is not None},
-        )
+        with exact():
+            by_source = self.store.totals(("source",))
+            by_provider = self.store.totals(("provider",))
+            return Savings.of(
+                self.store.levers(),
+                cached={key[0]: t.cache_saved for key, t in by_provider.items()},
+                own_cost={
+                    key[0]: t.cost for key, t in by_source.items() if key[0] is not None
+                },
+            )
 
     def timings(self) -> list[RunTiming]:
         """Where the time of the newest runs went, from the newest 10,000 calls."""

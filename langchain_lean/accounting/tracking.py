@@ -1,5 +1,6 @@
 """Handlers that see every call of a block, without being passed to any."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,6 +13,7 @@ _here: ContextVar[BaseCallbackHandler | None] = ContextVar(
     "langchain_lean_tracker", default=None
 )
 _everywhere: list[BaseCallbackHandler] = []
+_lock = threading.Lock()
 
 _EVENTS = tuple(name for name in dir(BaseCallbackHandler) if name.startswith("on_"))
 
@@ -44,20 +46,21 @@ for _event in _EVENTS:
 class _Tracker:
     """What LangChain asks for the handler to attach, in place of a context variable."""
 
-    def get(self) -> BaseCallbackHandler | None:
-        return _here.get() or (_everywhere[-1] if _everywhere else None)
+    everywhere: BaseCallbackHandler | None = None
 
+    def get(self) -> BaseCallbackHandler | None:
+        return _here.get() or self.everywhere
+
+
+_tracker = _Tracker()
 
 # One hook for the life of the process: a hook cannot be taken back.
-register_configure_hook(cast("ContextVar[Any]", _Tracker()), inheritable=True)
+register_configure_hook(cast("ContextVar[Any]", _tracker), inheritable=True)
 
 
 def tracked() -> tuple[BaseCallbackHandler, ...]:
     """The handlers that are attached here, those of outer blocks first."""
-    handler = _Tracker().get()
-    if isinstance(handler, Tee):
-        return handler.handlers
-    return () if handler is None else (handler,)
+    return _parts(_tracker.get())
 
 
 @contextmanager
@@ -66,16 +69,32 @@ def attached(handler: BaseCallbackHandler, *, all_threads: bool) -> Iterator[Non
 
     Args:
         handler: Told beside the handlers of enclosing blocks.
-        all_threads: Also attach it in threads that know no block of their own, as
+        all_threads: Also attach it in threads that do not carry a block's context, as
             those of a plain `ThreadPoolExecutor`.
     """
-    outer = tracked() if _here.get() else ()
-    token = _here.set(Tee(*outer, handler) if outer else handler)
+    token = _here.set(_joined(*tracked(), handler))
     if all_threads:
-        _everywhere.append(handler)
+        with _lock:
+            _everywhere.append(handler)
+            _tracker.everywhere = _joined(*_everywhere)
     try:
         yield
     finally:
         if all_threads:
-            _everywhere.remove(handler)
+            with _lock:
+                _everywhere.remove(handler)
+                _tracker.everywhere = _joined(*_everywhere)
         _here.reset(token)
+
+
+def _parts(handler: BaseCallbackHandler | None) -> tuple[BaseCallbackHandler, ...]:
+    if isinstance(handler, Tee):
+        return handler.handlers
+    return () if handler is None else (handler,)
+
+
+def _joined(*handlers: BaseCallbackHandler) -> BaseCallbackHandler | None:
+    distinct = tuple({id(handler): handler for handler in handlers}.values())
+    if len(distinct) < 2:
+        return distinct[0] if distinct else None
+    return Tee(*distinct)

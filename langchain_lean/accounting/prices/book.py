@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from langchain_lean.accounting.model_ids import model_names, price_provider
-from langchain_lean.accounting.prices.cost import Cost, Rates
+from langchain_lean.accounting.prices.cost import Cost, Rates, exact
 from langchain_lean.accounting.prices.table import price_table
 from langchain_lean.accounting.usage import TokenUsage
 from langchain_lean.errors import ConfigurationError, UnpricedModelError
@@ -17,6 +17,7 @@ Dollars = str | int | Decimal
 """An amount of money; no floats, which cannot hold most amounts."""
 
 _PER_TOKEN = Decimal("0.000001")
+_DECIMALS = 6  # of dollars per million: a token then costs whole picodollars
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +154,16 @@ class PriceBook:
         Raises:
             UnpricedModelError: If no price is known; the cost is never 0 instead.
         """
+        with exact():
+            return self._cost(usage, model, provider, at)
+
+    def _cost(
+        self,
+        usage: TokenUsage,
+        model: str,
+        provider: str | None,
+        at: datetime | None,
+    ) -> Cost:
         rates = self._own(model, provider)
         if rates is None:
             when = datetime.now(UTC) if at is None else at
@@ -202,4 +213,7 @@ def _dollars(name: str, amount: Dollars) -> Decimal:
         raise ConfigurationError(problem) from None
     if not value.is_finite() or value < 0:
         raise ConfigurationError(problem)
+    if value != round(value, _DECIMALS):
+        msg = f"{name} can have {_DECIMALS} decimals at most, so that sums stay exact."
+        raise ConfigurationError(msg)
     return value

@@ -1,12 +1,21 @@
 """What usage costs at given rates: exact sums, no look-ups."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 
 from langchain_lean.accounting.usage import COUNTS, TokenUsage
 
 ZERO = Decimal(0)
+_EXACT = Context(prec=60)
+
+
+def exact() -> AbstractContextManager[Context]:
+    """Calculate in full, whatever precision the application has set for its own."""
+    return localcontext(_EXACT)
+
+
 _CACHED = frozenset(name for name in COUNTS if "cache" in name)
 
 

@@ -111,6 +111,8 @@ class PriceTable:
     ) -> "tuple[Provider, ModelInfo] | None":
         owner = price_provider(provider, model)
         for name in model_names(model):
+            if name.startswith("arn:"):
+                continue  # a custom model costs what its maker says
             try:
                 return self.snapshot.find_provider_model(name, None, owner, None)
             except LookupError:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from langchain_lean.accounting.entry import LedgerEntry, Step
 from langchain_lean.accounting.prices import table as price_table
 from langchain_lean.accounting.prices.book import PriceBook
+from langchain_lean.accounting.prices.cost import exact
 from langchain_lean.accounting.recording.background import Background
 from langchain_lean.accounting.recording.calls import bare_entry, to_entry
 from langchain_lean.accounting.recording.events import Finished, Outcome
@@ -106,7 +107,8 @@ class Bookkeeper:
     def settle(self) -> None:
         """Write everything and fix every cost, so that it can be read."""
         self._write()
-        self.store.price(self.prices)
+        with exact():
+            self.store.price(self.prices)
 
     def flush(self) -> None:
         """Write, price, learn and export all there is.
@@ -305,13 +307,17 @@ class Bookkeeper:
         return busy
 
     def _observe(self) -> None:
-        with suppress(IndexError):  # another thread took the last one
+        try:
             outcome, actual = self._observations.popleft()
-            call = outcome.call
-            model = call.model
-            if model:
-                self.counter.observe(call.prompt, model, actual, tools=call.tools)
+        except IndexError:  # another thread took the last one
+            return
+        call = outcome.call
+        try:
+            if call.model:
+                self.counter.observe(call.prompt, call.model, actual, tools=call.tools)
                 self._learned_since = True
+        except Exception as error:  # an odd tool or message teaches nothing
+            self._warn(f"A call could not be learned from: {type(error).__name__}")
 
     def _export(self) -> None:
         with self._exporting:

@@ -168,7 +168,7 @@ def _size(block: object) -> float:
 def _tool_text(tool: Any) -> str:
     try:
         return _json(convert_to_openai_tool(tool))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, KeyError):
         if isinstance(tool, Mapping):  # a provider's own tool
             return _json(dict(tool))
         raise

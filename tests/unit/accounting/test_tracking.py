@@ -71,7 +71,7 @@ def test_threads_are_seen_when_they_carry_the_context_or_when_asked(
     assert (narrow.totals().calls, wide.totals().calls) == (2, 2)
 
 
-def test_a_thread_with_a_block_of_its_own_is_seen_by_that_only(model: Make) -> None:
+def test_a_thread_with_a_block_of_its_own_is_seen_by_both(model: Make) -> None:
     def work() -> int:
         with track() as own:
             model().invoke("q")
@@ -79,7 +79,15 @@ def test_a_thread_with_a_block_of_its_own_is_seen_by_that_only(model: Make) -> N
 
     with track(all_threads=True) as everywhere, ThreadPoolExecutor(1) as pool:
         assert pool.submit(work).result() == 1
-    assert everywhere.totals().calls == 0
+    assert everywhere.totals().calls == 1
+
+
+def test_every_block_for_all_threads_sees_a_plain_thread(model: Make) -> None:
+    with track(all_threads=True) as outer, track(all_threads=True) as inner:
+        thread = threading.Thread(target=lambda: model().invoke("q"))
+        thread.start()
+        thread.join()
+    assert outer.totals().calls == inner.totals().calls == 1
 
 
 def test_no_hook_is_left_behind_by_a_block(model: Make) -> None:
