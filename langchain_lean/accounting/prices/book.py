@@ -213,7 +213,9 @@ def _dollars(name: str, amount: Dollars) -> Decimal:
         raise ConfigurationError(problem) from None
     if not value.is_finite() or value < 0:
         raise ConfigurationError(problem)
-    if value != round(value, _DECIMALS):
+    with exact():
+        fits = value == round(value, _DECIMALS)
+    if not fits:
         msg = f"{name} can have {_DECIMALS} decimals at most, so that sums stay exact."
         raise ConfigurationError(msg)
     return value

@@ -146,7 +146,8 @@ def saved(report: "Report") -> tuple[str, str]:
     savings = report.savings
     whole = report.total.cost + savings.total
     kinds = f"{money(savings.exact)} exact, {money(savings.counterfactual)}"
-    ratio = share(float(savings.total / whole)) if 0 < savings.total <= whole else ""
+    comparable = 0 < savings.total <= whole and not report.total.unpriced
+    ratio = share(float(savings.total / whole)) if comparable else ""
     parts = f"{ratio}; {kinds}" if ratio else kinds
     return money(savings.total), f"{parts} counterfactual"
 

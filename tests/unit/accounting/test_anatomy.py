@@ -25,6 +25,7 @@ from langchain_lean.accounting.anatomy import (
     prompt_characters,
     retrieved_characters,
 )
+from langchain_lean.accounting.recording.events import Trace
 
 Make = Callable[..., Any]
 
@@ -139,6 +140,15 @@ def test_documents_are_found_without_a_chain_too(
     Library(texts=[text]).invoke("q", {"callbacks": [ledger]})
     model().invoke(f"{text}\nWhere?", {"callbacks": [ledger]})
     assert ledger.anatomy().retrieved > ledger.anatomy().question > 0
+
+
+def test_only_the_newest_documents_of_a_long_trace_are_looked_for() -> None:
+    trace = Trace(id="t")
+    for index in range(1000):
+        trace.add([f"document {index}", "the same one"])
+    assert trace.retrieved is not None
+    assert len(trace.retrieved.documents) == 128
+    assert "document 999" in trace.retrieved.documents
 
 
 def test_documents_of_another_trace_are_not_looked_for(

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, TypedDict
 from uuid import uuid4
 
@@ -43,7 +43,7 @@ from langchain_lean import (
 )
 from langchain_lean.accounting.entry import LedgerEntry
 from langchain_lean.accounting.reporting import report_blocked
-from langchain_lean.errors import ConfigurationError
+from langchain_lean.errors import ConfigurationError, UsageError
 from tests.unit.accounting.conftest import PRICES, Clock
 
 Make = Callable[..., Any]
@@ -317,6 +317,33 @@ class TestWhereTheBuiltInHandlerIsWrong:
             ledger.on_llm_end(result(message), run_id=run_id)
         assert ledger.totals().usage.input == 2000
 
+    def test_a_wrapper_that_copies_the_message_is_counted_once(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        class Copier(Wrapper):
+            def _generate(self, messages: Any, *args: Any, **kwargs: Any) -> ChatResult:
+                message = self.inner.invoke(messages).model_copy(update={"id": None})
+                return ChatResult(generations=[ChatGeneration(message=message)])
+
+        with track(ledger):
+            Copier(inner=model(answer())).invoke("q")
+        assert ledger.totals().usage.input == 1000
+
+    async def test_equal_answers_at_the_same_time_are_all_counted(
+        self, ledger: TokenLedger
+    ) -> None:
+        class OneId(SlowModel):
+            async def _agenerate(self, messages: Any, *a: Any, **kw: Any) -> ChatResult:
+                await asyncio.sleep(0.02 if messages[0].content == "first" else 0)
+                message = answer()
+                message.id = "always-the-same"
+                return ChatResult(generations=[ChatGeneration(message=message)])
+
+        config: Any = {"callbacks": [ledger]}
+        calls = [OneId().ainvoke(text, config) for text in ("first", "b", "c", "d")]
+        await asyncio.gather(*calls)
+        assert ledger.totals().usage.input == 4000
+
     def test_a_stand_in_that_returns_one_message_again_and_again_is_counted(
         self, ledger: TokenLedger
     ) -> None:
@@ -471,6 +498,101 @@ class TestBadReports:
         assert 3 <= totals.usage.input <= 60
         assert len(caplog.records) == 1
         assert all(entry.reason for entry in ledger.entries())
+
+    @pytest.mark.parametrize(
+        ("usage", "input_is", "output_is"),
+        [
+            ({"input_tokens": None, "output_tokens": 1}, None, 1),
+            ({"input_tokens": 5000, "output_tokens": None}, 5000, None),
+            ({"input_tokens": 5000}, 5000, None),
+            ({"output_tokens": 7}, None, 7),
+        ],
+    )
+    def test_a_count_that_is_missing_is_estimated(
+        self,
+        ledger: TokenLedger,
+        usage: dict[str, Any],
+        input_is: int | None,
+        output_is: int | None,
+    ) -> None:
+        message = answer("a long answer " * 50)
+        message.usage_metadata = usage  # type: ignore[assignment]
+        run_id = uuid4()
+        prompt: list[BaseMessage] = [HumanMessage("a very long prompt " * 100)]
+        ledger.on_chat_model_start({}, [prompt], run_id=run_id)
+        ledger.on_llm_end(result(message), run_id=run_id)
+        entry = only(ledger)
+        assert entry.estimated
+        assert entry.usage.input == input_is or entry.usage.input > 100
+        assert entry.usage.output == output_is or entry.usage.output > 50
+
+    def test_one_kind_of_nonsense_is_logged_once(
+        self, ledger: TokenLedger, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for wrong in range(-1, -50, -1):
+            message = answer()
+            message.usage_metadata = {**USAGE, "input_tokens": wrong}  # type: ignore[typeddict-item]
+            run_id = uuid4()
+            ledger.on_chat_model_start({}, [[HumanMessage("q")]], run_id=run_id)
+            ledger.on_llm_end(result(message), run_id=run_id)
+        ledger.flush()
+        assert len(caplog.records) == 1
+
+    def test_what_a_provider_sends_is_not_quoted(
+        self, ledger: TokenLedger, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        message = answer()
+        message.usage_metadata = {**USAGE, "input_tokens": "TOP SECRET"}  # type: ignore[typeddict-item]
+        run_id = uuid4()
+        ledger.on_chat_model_start({}, [[HumanMessage("q")]], run_id=run_id)
+        ledger.on_llm_end(result(message), run_id=run_id)
+        assert "SECRET" not in str(only(ledger).reason) + caplog.text
+
+    @pytest.mark.parametrize(
+        "odd", [{"provider": 5}, {"model": ["x"]}, {"user_id": 5}, {"source": ["a"]}]
+    )
+    def test_odd_names_become_texts_and_harm_no_other_call(
+        self, ledger: TokenLedger, odd: dict[str, Any]
+    ) -> None:
+        ledger.record(model="test-model", usage=TokenUsage(input=1000, output=100))
+        ledger.record(**{"model": "test-model", "usage": TokenUsage(input=1), **odd})
+        assert ledger.totals().calls == 2
+        assert ledger.totals().cost >= COST
+        assert str(ledger.report())
+
+    def test_a_usage_beyond_any_call_is_refused(self, ledger: TokenLedger) -> None:
+        with pytest.raises(UsageError):
+            ledger.record(model="test-model", usage=TokenUsage(input=10**18))
+
+    def test_a_message_of_a_strange_type_is_marked(self, ledger: TokenLedger) -> None:
+        run_id = uuid4()
+        strange: Any = [BaseMessage(content="x", type="my : type")]
+        ledger.on_chat_model_start({}, [strange], run_id=run_id)
+        ledger.on_llm_end(result(answer()), run_id=run_id)
+        assert only(ledger).messages[0].role == "mytype"
+
+    def test_a_tool_nobody_can_read_stops_nothing(self, ledger: TokenLedger) -> None:
+        for message in (answer(), AIMessage("Yes.")):
+            run_id = uuid4()
+            ledger.on_chat_model_start(
+                {},
+                [[HumanMessage("a question")]],
+                run_id=run_id,
+                invocation_params={"tools": [object()], "model": "test-model"},
+            )
+            ledger.on_llm_end(result(message), run_id=run_id)
+        ledger.flush()
+        assert [entry.estimated for entry in ledger.entries()] == [False, True]
+        assert all(entry.usage.input > 0 for entry in ledger.entries())
+
+    def test_costs_are_exact_in_any_decimal_context(self, ledger: TokenLedger) -> None:
+        for _ in range(3):
+            ledger.record(
+                model="test-model", usage=TokenUsage(input=123_457, output=10_001)
+            )
+        with localcontext(prec=3):
+            ledger.totals()
+        assert ledger.totals().cost == 3 * Decimal("0.223467")
 
     def test_a_model_without_a_price_is_said_to_be_unpriced(
         self, ledger: TokenLedger, model: Make
@@ -669,6 +791,18 @@ class TestRecording:
             thread.join()
         assert ledger.totals().calls == 400
         assert ledger.totals().usage.input == 400_000
+
+    def test_a_model_that_carries_a_ledger_can_be_copied(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        copied = model(answer(), callbacks=[ledger]).model_copy(deep=True)
+        copied.invoke("q")
+        assert ledger.totals().calls == 1
+
+    def test_an_empty_table_has_all_columns(self, ledger: TokenLedger) -> None:
+        frame = ledger.to_pandas()
+        assert len(frame) == 0
+        assert {"cost", "cache_read", "reasoning", "tokens_system"} <= {*frame.columns}
 
     def test_a_table_has_a_row_for_each_call(
         self, ledger: TokenLedger, model: Make

@@ -554,3 +554,17 @@ class TestAgreement:
     def test_the_sample_is_most_of_the_table(self):
         listed = sum(len(provider.models) for provider in get_snapshot().providers)
         assert len(priced()) > 0.85 * listed
+
+
+def test_a_custom_model_has_no_price_of_its_base():
+    """What a customized model costs, its base does not tell."""
+    base = "anthropic.claude-3-haiku-20240307-v1:0"
+    arn = f"arn:aws:bedrock:us-east-1:1:custom-model/{base}/x"
+    with pytest.raises(UnpricedModelError):
+        PriceBook().cost(TokenUsage(input=1), arn, "amazon_bedrock")
+
+
+def test_an_own_price_finer_than_a_picodollar_a_token_is_refused():
+    """Sums in a file are whole picodollars."""
+    with pytest.raises(ConfigurationError, match="6 decimals"):
+        PriceBook().with_price("m", input="0.0000001", output=0)

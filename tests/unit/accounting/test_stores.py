@@ -19,7 +19,7 @@ from langchain_lean import PriceBook, TokenLedger, TokenUsage, report_saving
 from langchain_lean.accounting.anatomy import Anatomy
 from langchain_lean.accounting.entry import LedgerEntry, MessageMark, Step
 from langchain_lean.accounting.savings import Saving
-from langchain_lean.accounting.store import Batch, LedgerStore, MemoryStore
+from langchain_lean.accounting.store import Batch, LedgerStore, MemoryStore, memory
 from langchain_lean.accounting.store.memory import FOLDED
 from langchain_lean.accounting.store.sqlite import SQLiteStore
 from langchain_lean.errors import ConfigurationError, StorageError
@@ -208,6 +208,19 @@ class TestMemoryStore(StoreContract):
         whole = savings(MemoryStore(b"key"))
         assert savings(MemoryStore(b"key", max_entries=1)) == whole
 
+    def test_more_users_than_can_be_kept_stand_together(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(memory, "_MOST_FOLDED", 5)
+        store = MemoryStore(b"key", max_entries=1)
+        users = [entry(index, user_id=f"user {index}") for index in range(50)]
+        store.add(Batch(entries=users))
+        store.price(PRICES)
+        by_user = store.totals(("user_id",))
+        assert len(by_user) == 7
+        assert by_user[(FOLDED,)].calls == 44
+        assert store.totals(())[()].calls == 50
+
     def test_long_chats_fold_sooner(self) -> None:
         store = MemoryStore(b"key", max_marks=100)
         marks = (MessageMark("human", 1, "ab"),) * 30
@@ -379,6 +392,30 @@ class TestSQLiteStore(StoreContract):
         with TokenLedger(f"sqlite:///{path}") as ledger:
             assert ledger.totals().calls >= safe > 0
 
+    @pytest.mark.parametrize("method", ["fork", "spawn"])
+    @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+    def test_workers_of_multiprocessing_lose_nothing(
+        self, path: Path, method: str
+    ) -> None:
+        context = multiprocessing.get_context(method)
+        with TokenLedger(f"sqlite:///{path}") as ledger:
+            ledger.record(model="m", usage=TokenUsage(input=1), user_id="parent")
+            worker = context.Process(target=write_few_calls, args=(path,))
+            worker.start()
+            worker.join()
+            calls = {k: t.calls for k, t in ledger.totals(by="user_id").items()}
+        assert calls == {"parent": 1, "worker": 5}
+
+    def test_processes_that_open_a_new_file_at_once_all_get_it(
+        self, path: Path
+    ) -> None:
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(4) as pool:
+            for attempt in range(5):
+                new = path.with_name(f"{attempt}.db")
+                pool.map(open_ledger, [new] * 4, chunksize=1)
+                assert SQLiteStore(new).totals(())[()].calls == 4
+
     def test_a_process_that_ends_by_itself_loses_nothing(self, path: Path) -> None:
         code = (
             "from langchain_lean import TokenLedger, TokenUsage\n"
@@ -470,6 +507,17 @@ while True:
         time.sleep(60)
     time.sleep(0.001)
 """
+
+
+def write_few_calls(path: Path) -> None:
+    ledger = TokenLedger(f"sqlite:///{path}")  # neither flushed nor closed
+    for _ in range(5):
+        ledger.record(model="m", usage=TokenUsage(input=1), user_id="worker")
+
+
+def open_ledger(path: Path) -> None:
+    with TokenLedger(f"sqlite:///{path}") as ledger:
+        ledger.record(model="m", usage=TokenUsage(input=1))
 
 
 def write_calls(path: Path, user: str) -> None:

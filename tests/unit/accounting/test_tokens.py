@@ -629,3 +629,9 @@ class TestInLangChain:
             )
             update = summarize.before_model({"messages": messages}, None)
             assert bool(update) is fires
+
+
+def test_a_tool_in_bedrocks_form_without_a_schema_is_counted():
+    """It costs tokens in any form."""
+    counter = TokenCounter(encoding="utf8")
+    assert counter.count([HumanMessage("q")], tools=[{"toolSpec": {"name": "x"}}]) > 5
