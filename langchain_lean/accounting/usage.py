@@ -214,7 +214,7 @@ def _believed(
     if not _MEDIA.isdisjoint(given):
         _mend_overlap(given)
     usage = TokenUsage(**given, service_tier=tier, region=region)
-    if max(_values(usage)) > LARGEST_COUNT:
+    if max(given.values(), default=0) > LARGEST_COUNT:
         msg = f"A call with a count above {LARGEST_COUNT} is not a provider's."
         raise UsageError(msg)
     return usage

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -16,6 +16,14 @@ from langchain_lean.errors import ConfigurationError, UnpricedModelError
 Dollars = str | int | Decimal
 """An amount of money; no floats, which cannot hold most amounts."""
 
+_CACHED = 4096
+_MINUTE = timedelta(minutes=1)
+_Dated = tuple[datetime, datetime, tuple[Rates, ...] | None]
+_NEVER: _Dated = (
+    datetime.max.replace(tzinfo=UTC),
+    datetime.max.replace(tzinfo=UTC),
+    None,
+)
 _PER_TOKEN = Decimal("0.000001")
 _DECIMALS = 6  # of dollars per million: a token then costs whole picodollars
 
@@ -85,6 +93,7 @@ class PriceBook:
     def __init__(self, own: Iterable[OwnPrice] = ()) -> None:
         self.own = tuple(own)
         self._rates = {(p.model, p.provider): (p.rates(),) for p in self.own}
+        self._newest: dict[tuple[str | None, ...], _Dated] = {}
 
     def with_price(
         self,
@@ -164,11 +173,20 @@ class PriceBook:
         provider: str | None,
         at: datetime | None,
     ) -> Cost:
-        rates = self._own(model, provider)
-        if rates is None:
-            when = datetime.now(UTC) if at is None else at
-            when = when.replace(tzinfo=UTC) if when.tzinfo is None else when
-            rates = price_table().rates(model, provider, when, _context(usage))
+        when = datetime.now(UTC) if at is None else at
+        when = when.replace(tzinfo=UTC) if when.tzinfo is None else when
+        key = (model, provider, usage.service_tier, usage.region)
+        since, until, rates = self._newest.get(key, _NEVER)
+        if not since <= when < until:
+            rates = self._own(model, provider)
+            if rates is None:
+                rates = price_table().rates(model, provider, when, _context(usage))
+            # Most calls are priced soon after each other, and prices change at full
+            # minutes.
+            since = when.replace(second=0, microsecond=0)
+            if len(self._newest) >= _CACHED:
+                self._newest.clear()
+            self._newest[key] = (since, since + _MINUTE, rates)
         if rates is None:
             raise UnpricedModelError(model, provider)
         return next(r for r in rates if usage.input > r.above).cost(usage)

@@ -58,8 +58,6 @@ class PriceTable:
     def __init__(self, snapshot: "DataSnapshot") -> None:
         self.snapshot = snapshot
         self._find = lru_cache(maxsize=_CACHED)(self._look_up)
-        # Prices change at full minutes; most calls are priced soon after each other.
-        self._in_minute = lru_cache(maxsize=_CACHED)(self._dated)
         self._rates: dict[object, tuple[Rates, ...]] = {}
 
     def rates(
@@ -81,17 +79,6 @@ class PriceTable:
             One `Rates` for each size of input, the largest first; None if the model
             is unknown, or listed without a price for tokens and not as a free one.
         """
-        return self._in_minute(
-            model, provider, at.replace(second=0, microsecond=0), context
-        )
-
-    def _dated(
-        self,
-        model: str,
-        provider: str | None,
-        at: datetime,
-        context: tuple[tuple[str, str], ...],
-    ) -> tuple[Rates, ...] | None:
         found = self._find(model, provider)
         if found is None:
             return None
