@@ -88,13 +88,14 @@ class TokenLedger(Recorder):
             counter=counter,
             keep_text=keep_text,
             exporters=tuple(exporters),
-            sweep=lambda closing: self.abandoned(closing=closing),
-            warn=self.warn_once,
+            sweep=lambda closing: self._abandoned_calls(closing=closing),
+            forget=self._forget_calls,
+            warn=self._warn_once,
         )
         self.store: LedgerStore = self._books.store
         self.prices: PriceBook = self._books.prices
         self.counter: TokenCounter = self._books.counter
-        keep_until_exit(self, early=bool(exporters))
+        keep_until_exit(self._books, early=bool(exporters))
 
     def __repr__(self) -> str:
         """Name the kind of store, without asking it."""
@@ -259,7 +260,7 @@ class TokenLedger(Recorder):
         run_id, parent = uuid4(), running_parent()
         entry = by_hand(
             run_id,
-            trace_id=self.trace_id(run_id, parent),
+            trace_id=self._trace_id(run_id, parent),
             parent_id=parent,
             model=model,
             usage=usage,
@@ -276,7 +277,7 @@ class TokenLedger(Recorder):
         self._books.take(entry)
         return entry
 
-    def received(self, event: Event) -> None:
+    def _received(self, event: Event) -> None:
         """Take what has ended; it is in the store within 50 ms."""
         self._books.take(event)
 
@@ -303,22 +304,9 @@ class TokenLedger(Recorder):
         """Close the ledger."""
         self.close()
 
-    def hold(self) -> None:
-        """Take every lock, so that no other thread holds one while a process forks."""
-        self._books.hold()
-
-    def release(self) -> None:
-        """Let go of the locks again."""
-        self._books.release()
-
     def __deepcopy__(self, memo: object) -> Self:
         """Stay one ledger, also where a model that carries it is copied."""
         return self
-
-    def forget(self) -> None:
-        """Start anew in a forked process, whose parent writes what it recorded."""
-        super().forget()
-        self._books.forget()
 
 
 def _utc(at: datetime) -> datetime:

@@ -50,6 +50,7 @@ class Bookkeeper:
         exporters: Told of every priced call.
         sweep: Gives the calls that have turned out to be abandoned; told whether the
             ledger is being closed.
+        forget: Drops the calls under way, in a forked process.
         warn: Told once of what cannot be done.
     """
 
@@ -62,6 +63,7 @@ class Bookkeeper:
         keep_text: bool,
         exporters: Sequence[Exporter],
         sweep: "Callable[[bool], Iterable[Event]]",
+        forget: Callable[[], None],
         warn: Callable[[str], None],
     ) -> None:
         self.store = open_store(store)
@@ -69,6 +71,7 @@ class Bookkeeper:
         self.counter = counter or TokenCounter()
         self._exporters = exporters
         self._sweep = sweep
+        self._forget_calls = forget
         self._warn = warn
         self._texts: dict[str, str] = {}
         keep = self._texts.__setitem__ if keep_text else None
@@ -151,6 +154,7 @@ class Bookkeeper:
 
     def forget(self) -> None:
         """Start anew in a forked process: what is not written is its parent's."""
+        self._forget_calls()
         self._collecting = threading.RLock()
         self._lock = threading.RLock()
         self._exporting = threading.RLock()

@@ -49,7 +49,7 @@ def _never_raises(method: F) -> F:
         try:
             method(self, *args, **kwargs)
         except Exception as error:
-            self.warn_once(f"{method.__name__}: {type(error).__name__}")
+            self._warn_once(f"{method.__name__}: {type(error).__name__}")
 
     return cast("F", told)
 
@@ -58,7 +58,7 @@ class Recorder(BaseCallbackHandler):
     """Joins starts with ends and hands on what has ended.
 
     Runs inline, before other handlers, on whichever thread the call is made. It does
-    no counting, pricing or writing: `received` says what becomes of an event.
+    no counting, pricing or writing: `_received` says what becomes of an event.
 
     Args:
         abandon_after: Seconds after which a call that has not ended is abandoned.
@@ -86,15 +86,15 @@ class Recorder(BaseCallbackHandler):
         self._batch = threading.local()
         self._warned: set[str] = set()
 
-    def received(self, event: Event) -> None:
+    def _received(self, event: Event) -> None:
         """Take what has ended; for the ledger to say what becomes of it."""
         raise NotImplementedError
 
-    def trace_id(self, run_id: UUID, parent_run_id: UUID | None) -> str:
+    def _trace_id(self, run_id: UUID, parent_run_id: UUID | None) -> str:
         """The outermost run that a run belongs to."""
         return self._traces.of(run_id, parent_run_id).id
 
-    def abandoned(self, *, closing: bool = False) -> list[Event]:
+    def _abandoned_calls(self, *, closing: bool = False) -> list[Event]:
         """The calls that have turned out to be abandoned since this was last asked.
 
         A cancelled call sends no event, so this is decided when it is asked: the run
@@ -120,12 +120,12 @@ class Recorder(BaseCallbackHandler):
             self._calls.pop(oldest, None)
         return found
 
-    def forget(self) -> None:
+    def _forget_calls(self) -> None:
         """Drop the calls under way: in a forked process they are the parent's."""
         self._calls.clear()
         self._traces.forget()
 
-    def warn_once(self, reason: str) -> None:
+    def _warn_once(self, reason: str) -> None:
         """Log what could not be taken down, once for each reason."""
         if reason not in self._warned and len(self._warned) < 1000:
             self._warned.add(reason)
@@ -279,7 +279,7 @@ class Recorder(BaseCallbackHandler):
         if name == SAVING_EVENT:
             from langchain_lean.accounting.savings import Saving
 
-            self.received(Saving.from_event(data))
+            self._received(Saving.from_event(data))
         elif name == BLOCKED_EVENT:
             self._block(data)
 
@@ -319,7 +319,7 @@ class Recorder(BaseCallbackHandler):
         message = _first_message(result)
         if leave(call, message):
             return
-        self.received(
+        self._received(
             Outcome(
                 call=call,
                 seconds=self.timer() - call.started,
@@ -379,7 +379,7 @@ class Recorder(BaseCallbackHandler):
     ) -> None:
         finished = self._traces.leave(run_id, failed=failed, documents=documents)
         if finished is not None:
-            self.received(finished)
+            self._received(finished)
 
     def _block(self, data: Mapping[str, Any]) -> None:
         run_id = data["run_id"]
@@ -395,7 +395,7 @@ class Recorder(BaseCallbackHandler):
             metadata = {"ls_provider": data["provider"], **data["metadata"]}
             call = self._call("chat", [], run_id, data["parent_run_id"], metadata)
             call.model = data["model"] or call.model
-        self.received(Outcome(call=call, seconds=0.0, blocked=str(data["reason"])))
+        self._received(Outcome(call=call, seconds=0.0, blocked=str(data["reason"])))
 
 
 def _current_task() -> ref[Any] | None:
