@@ -459,8 +459,11 @@ class TestBlockedCalls:
             report_blocked(uuid4(), reason="budget", model="test-model")
         assert ledger.totals().flags == {"blocked": 1}
 
-    def test_where_nobody_listens_nothing_happens(self) -> None:
+    def test_where_nobody_listens_nothing_happens(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
         report_blocked(uuid4(), reason="budget")
+        assert caplog.records == []
 
 
 class TestBadReports:

@@ -70,10 +70,13 @@ def test_a_retriever_may_report_through_its_run_manager(ledger: TokenLedger) -> 
     assert routing(ledger).count == 1
 
 
-def test_where_nobody_listens_nothing_happens() -> None:
+def test_where_nobody_listens_nothing_happens(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     save()
     with ThreadPoolExecutor(1) as pool:
         pool.submit(save).result()
+    assert caplog.records == []
 
 
 def test_one_id_counts_once(ledger: TokenLedger) -> None:
