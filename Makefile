@@ -33,7 +33,7 @@ format: $(VENV)/test  ## Format the code
 	@$(BIN)/ruff format .
 
 clean:  ## Remove what the targets made
-	rm -rf $(VENV) .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis lean-report.html *.db
+	rm -rf $(VENV) .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis lean-report.html
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
