@@ -19,11 +19,8 @@ Dollars = str | int | Decimal
 _CACHED = 4096
 _MINUTE = timedelta(minutes=1)
 _Dated = tuple[datetime, datetime, tuple[Rates, ...] | None]
-_NEVER: _Dated = (
-    datetime.max.replace(tzinfo=UTC),
-    datetime.max.replace(tzinfo=UTC),
-    None,
-)
+_END = datetime.max.replace(tzinfo=UTC)
+_NEVER: _Dated = (_END, _END, None)
 _PER_TOKEN = Decimal("0.000001")
 _DECIMALS = 6  # of dollars per million: a token then costs whole picodollars
 
@@ -186,7 +183,8 @@ class PriceBook:
             since = when.replace(second=0, microsecond=0)
             if len(self._newest) >= _CACHED:
                 self._newest.clear()
-            self._newest[key] = (since, since + _MINUTE, rates)
+            if since < _END - _MINUTE:
+                self._newest[key] = (since, since + _MINUTE, rates)
         if rates is None:
             raise UnpricedModelError(model, provider)
         return next(r for r in rates if usage.input > r.above).cost(usage)

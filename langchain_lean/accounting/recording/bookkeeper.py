@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from langchain_lean.accounting.entry import LedgerEntry, Step
 from langchain_lean.accounting.prices import table as price_table
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 Exporter = Callable[[Sequence[LedgerEntry]], None]
 """Told of new calls, priced, some at a time."""
 
+Priceable = TypeVar("Priceable", LedgerEntry, Saving)
+
 _INBOX = 256
+_LATE = 0.05  # seconds after which a caller helps the writer
 _OBSERVATIONS = 64
 _LEARNING_SECONDS = 0.0005  # of every 50 ms: enough to learn from 100 calls a second
 _UNWRITTEN = 2_000
@@ -81,8 +84,9 @@ class Bookkeeper:
         self._observations: deque[tuple[Outcome, int]] = deque(maxlen=_OBSERVATIONS)
         self._unwritten: deque[Batch] = deque()
         self._unexported: deque[LedgerEntry] = deque()
-        self._told: dict[str, None] = {}
+        self._told: set[str] = set()
         self._learned_since = False
+        self._collected = time.perf_counter()
         self._collecting = threading.RLock()
         self._lock = threading.RLock()
         self._exporting = threading.RLock()
@@ -96,7 +100,10 @@ class Bookkeeper:
         self._writer.wake()
         # The caller helps where it is too fast for the writer, but it never waits
         # for another thread, nor for a file.
-        if len(self._inbox) > _INBOX and self._collecting.acquire(blocking=False):
+        late = time.perf_counter() - self._collected > _LATE
+        if (late or len(self._inbox) > _INBOX) and self._collecting.acquire(
+            blocking=False
+        ):
             try:
                 self._collect()
             finally:
@@ -191,6 +198,7 @@ class Bookkeeper:
 
     def _collect(self) -> None:
         """Turn what came into a batch that waits to be written."""
+        self._collected = time.perf_counter()
         batch = self._batch()
         if batch:
             self._unwritten.append(batch)
@@ -206,7 +214,15 @@ class Bookkeeper:
             raise  # it may go better the next time
         except Exception as error:
             self._warn(f"A batch had to be cleaned: {type(error).__name__}")
-            self.store.add(batch.cleaned())
+            self._store_cleaned(batch.cleaned())
+
+    def _store_cleaned(self, batch: Batch) -> None:
+        try:
+            self.store.add(batch)
+        except StorageError:
+            raise
+        except Exception as error:
+            self._warn(f"A batch could not be kept: {type(error).__name__}")
 
     def _batch(self) -> Batch:
         entries: list[LedgerEntry] = []
@@ -226,8 +242,8 @@ class Bookkeeper:
             except Exception as error:
                 self._warn(f"An event was lost: {type(error).__name__}")
         if price_table.loaded():
-            entries = [entry.priced(self.prices) for entry in entries]
-            savings = [saving.priced(self.prices) for saving in savings]
+            entries = [self._priced(entry) for entry in entries]
+            savings = [self._priced(saving) for saving in savings]
         if self._exporters:
             self._unexported.extend(self._not_told_before(entries))
         texts, feedback = dict(self._texts), dict(self._feedback)
@@ -242,13 +258,20 @@ class Bookkeeper:
             feedback=feedback,
         )
 
+    def _priced(self, item: Priceable) -> Priceable:
+        try:
+            return item.priced(self.prices)
+        except Exception as error:
+            self._warn(f"A call could not be priced: {type(error).__name__}")
+            return item
+
     def _not_told_before(self, entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
         """Leave out calls that were told as abandoned and have ended after all.
 
         A counter cannot take back what it was told first.
         """
-        fresh = [e for e in entries if self._told.pop(e.run_id, None) is None]
-        self._told.update((e.run_id, None) for e in fresh if e.abandoned)
+        fresh = [entry for entry in entries if entry.run_id not in self._told]
+        self._told.update(entry.run_id for entry in fresh if entry.abandoned)
         return fresh
 
     def _account(self, outcome: Outcome, savings: list[Saving]) -> LedgerEntry:

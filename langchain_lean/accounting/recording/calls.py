@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 from langchain_core.messages import AIMessage, BaseMessage
@@ -144,10 +144,16 @@ def by_hand(
     Raises:
         UsageError: If the usage cannot be true.
         ConfigurationError: If a mapping is no usage object of a known provider, or
-            the seconds are not a number from 0 up.
+            the kind, the seconds or the date cannot be.
     """
     if not (math.isfinite(seconds) and seconds >= 0):
         msg = f"seconds must be a number from 0 up, not {seconds!r}."
+        raise ConfigurationError(msg)
+    if kind not in get_args(Kind):
+        msg = f"kind must be one of {get_args(Kind)}, not {kind!r:.40}."
+        raise ConfigurationError(msg)
+    if not 1970 <= start.year <= 9998:
+        msg = f"at must be a date from 1970 to 9998, not {start.year}."
         raise ConfigurationError(msg)
     if isinstance(usage, Mapping):
         found = TokenUsage.from_provider(usage)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.outputs import LLMResult
 
+    from langchain_lean.accounting.recording.wrappers import Nest
     from langchain_lean.accounting.savings import Saving
 
 Kind = Literal["chat", "completion", "embedding"]
@@ -91,8 +92,7 @@ class Call:
         started: The same moment on the timer.
         first_token: When the first token came, on the timer.
         task: The asyncio task it is made in, if any.
-        outer: The call it is made inside of, where a model calls another one.
-        inner: The answers of the calls made inside of it; None for none.
+        nest: What it is made inside of; None for one of several in a `generate` call.
         batch: The runs of one `generate` call share this list, into which a failure is
             put; None for a call of its own.
     """
@@ -112,19 +112,18 @@ class Call:
     started: float
     first_token: float | None = None
     task: ref[Any] | None = None
-    outer: Call | None = None
-    inner: list[AIMessage] | None = None
+    nest: Nest | None = None
     batch: list[bool] | None = None
 
     @property
     def left(self) -> bool:
         """Whether nobody is there any more for it to end for."""
-        if self.trace.ended and self.trace.id != self.run_id:
+        if self.batch:
             return True
-        if self.task is None:
-            return bool(self.batch)
-        task = self.task()
-        return task is None or task.done() or bool(self.batch)
+        if self.task is not None and self.first_token is None:
+            task = self.task()  # a stream may be read by others than began it
+            return task is None or task.done()
+        return self.trace.ended and self.trace.id != self.run_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

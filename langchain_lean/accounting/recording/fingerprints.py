@@ -61,7 +61,8 @@ class Fingerprints:
         if mark is None:
             data = text.encode("utf-8", "surrogatepass")
             digest = hashlib.blake2b(data, key=self._key, digest_size=8).hexdigest()
-            named = "".join(role.split()).replace(":", "") or "unknown"
+            plain = role.encode("utf-8", "replace").decode("utf-8")
+            named = "".join(plain.split()).replace(":", "") or "unknown"
             mark = MessageMark(named, len(text), digest)
             if len(self._seen) >= _REMEMBERED:
                 self._seen.clear()

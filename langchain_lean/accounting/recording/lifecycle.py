@@ -5,11 +5,10 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 import weakref
 from contextlib import suppress
 from typing import Protocol
-
-from langchain_lean.errors import StorageError
 
 
 class Lasting(Protocol):
@@ -30,6 +29,8 @@ class Lasting(Protocol):
 
 _alive: weakref.WeakSet[Lasting] = weakref.WeakSet()
 _held: list[Lasting] = []
+_forking = threading.RLock()  # two threads may fork at once
+_finalized: set[int] = set()
 
 
 class _Child:
@@ -56,7 +57,7 @@ def keep_until_exit(lasting: Lasting, *, early: bool) -> None:
 def _close(reference: weakref.ref[Lasting]) -> None:
     lasting = reference()
     if lasting is not None:
-        with suppress(StorageError):
+        with suppress(Exception):  # one must not keep the others from it
             lasting.close()
 
 
@@ -69,11 +70,13 @@ def _close_all() -> None:
 def _close_with_multiprocessing(_: _Child) -> None:
     """Processes of `multiprocessing` end without `atexit`, but with finalizers."""
     util = sys.modules.get("multiprocessing.util")
-    if util is not None:
+    if util is not None and os.getpid() not in _finalized:
+        _finalized.add(os.getpid())
         util.Finalize(None, _close_all, exitpriority=100)
 
 
 def _before_fork() -> None:
+    _forking.acquire()
     _held[:] = list(_alive)
     for lasting in _held:
         lasting.hold()
@@ -83,9 +86,12 @@ def _after_fork_in_parent() -> None:
     for lasting in reversed(_held):
         lasting.release()
     _held.clear()
+    _forking.release()
 
 
 def _after_fork_in_child() -> None:
+    global _forking
+    _forking = threading.RLock()
     for lasting in _held:
         lasting.forget()
     _held.clear()

@@ -307,7 +307,7 @@ class Recorder(BaseCallbackHandler):
         if isinstance(size, int) and size > 1:
             call.batch = self._batch_of(size, parent_run_id)
         else:
-            call.outer = enter(run_id, self._calls)
+            call.nest = enter(self)
         self._calls[run_id] = call
 
     def _end(
@@ -317,7 +317,7 @@ class Recorder(BaseCallbackHandler):
         error: BaseException | None = None,
     ) -> None:
         message = _first_message(result)
-        if leave(call, message):
+        if call.nest is not None and leave(call.nest, message):
             return
         self._received(
             Outcome(

@@ -2,56 +2,83 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from langchain_core.messages import AIMessage
 
-    from langchain_lean.accounting.recording.events import Call
-
-_inside: ContextVar[UUID | None] = ContextVar("langchain_lean_call", default=None)
-"""The call that was begun last in this context: what is begun now is inside it."""
+_REMEMBERED = 8
 
 
-def enter(run_id: UUID, calls: Mapping[UUID, Call]) -> Call | None:
-    """Begin a call.
+@dataclass(slots=True, eq=False)
+class Nest:
+    """A call under way, as the calls made inside of it see it.
 
-    Returns:
-        The call under way that it is made inside of, if any.
+    Attributes:
+        outer: The call it is made inside of.
+        ended: It has ended.
+        answers: The newest answers of the calls made inside of it.
     """
-    outer = _inside.get()
-    _inside.set(run_id)
-    return None if outer is None else calls.get(outer)
+
+    outer: Nest | None
+    ended: bool = False
+    answers: deque[AIMessage] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
 
-def leave(call: Call, message: AIMessage | None) -> bool:
+_nests: ContextVar[Mapping[int, Nest]] = ContextVar("langchain_lean_calls")
+"""By recorder, the call that was begun last in this context."""
+
+
+def enter(recorder: object) -> Nest:
+    """Begin a call, inside of the innermost one under way in this context."""
+    under_way = {
+        name: nest
+        for name, begun in _nests.get({}).items()
+        if (nest := _open(begun)) is not None
+    }
+    nest = Nest(under_way.get(id(recorder)))
+    _nests.set({**under_way, id(recorder): nest})
+    return nest
+
+
+def _open(nest: Nest | None) -> Nest | None:
+    """The innermost call under way, from one that may have ended."""
+    while nest is not None and nest.ended:
+        nest = nest.outer
+    return nest
+
+
+def leave(nest: Nest, message: AIMessage | None) -> bool:
     """End a call.
 
-    A model that wraps another one hands on its answer, which was billed once. It is
-    told by a call inside its own that gave the same text for the same usage. (One that
-    makes another text of it cannot be told from a second call.)
+    A model that wraps another one hands on its message, which was billed once: a call
+    inside its own has given the same one, or one of the same id, text, tool calls and
+    usage. (One that makes a message of its own cannot be told from a second call.)
 
     Args:
-        call: The call that has ended.
+        nest: The call.
         message: Its answer.
 
     Returns:
         Whether the answer is only passed on.
     """
-    _inside.set(None if call.outer is None else UUID(call.outer.run_id))
+    nest.ended = True
     if message is None:
         return False
-    if call.outer is not None:
-        call.outer.inner = [*(call.outer.inner or ()), message]
-    return any(
-        answer is message
-        or (
-            answer.usage_metadata == message.usage_metadata
-            and answer.content == message.content
-        )
-        for answer in call.inner or ()
+    if nest.outer is not None:
+        nest.outer.answers.append(message)
+    return any(_same(answer, message) for answer in nest.answers)
+
+
+def _same(one: AIMessage, other: AIMessage) -> bool:
+    return one is other or (
+        one.id is not None
+        and one.id == other.id
+        and one.usage_metadata == other.usage_metadata
+        and one.content == other.content
+        and one.tool_calls == other.tool_calls
     )

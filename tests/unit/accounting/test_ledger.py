@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from decimal import Decimal, localcontext
 from typing import Any, TypedDict
 from uuid import uuid4
@@ -322,7 +323,7 @@ class TestWhereTheBuiltInHandlerIsWrong:
     ) -> None:
         class Copier(Wrapper):
             def _generate(self, messages: Any, *args: Any, **kwargs: Any) -> ChatResult:
-                message = self.inner.invoke(messages).model_copy(update={"id": None})
+                message = self.inner.invoke(messages).model_copy()
                 return ChatResult(generations=[ChatGeneration(message=message)])
 
         with track(ledger):
@@ -343,6 +344,50 @@ class TestWhereTheBuiltInHandlerIsWrong:
         calls = [OneId().ainvoke(text, config) for text in ("first", "b", "c", "d")]
         await asyncio.gather(*calls)
         assert ledger.totals().usage.input == 4000
+
+    async def test_an_async_wrapper_that_asks_twice_is_counted_twice_not_thrice(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        class Escalating(Wrapper):
+            async def _agenerate(self, messages: Any, *a: Any, **k: Any) -> ChatResult:
+                await self.inner.ainvoke(messages)
+                message = await self.inner.ainvoke(messages)
+                return ChatResult(generations=[ChatGeneration(message=message)])
+
+        inner = model(answer("unsure"), answer("sure"))
+        with track(ledger), track(TokenLedger(prices=PRICES)) as second:
+            await Escalating(inner=inner).ainvoke("q")
+        assert ledger.totals().calls == second.totals().calls == 2
+
+    def test_a_stream_left_open_gathers_nothing(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        config: Any = {"callbacks": [ledger]}
+        stream = model("one two three").stream("q", config)
+        next(stream)
+        for _ in range(50):
+            model(answer()).invoke("q", config)
+        (call,) = ledger._calls.values()
+        assert call.nest is not None
+        assert len(call.nest.answers) < 10
+        stream.close()
+        assert ledger.totals().calls == 51
+
+    def test_equal_texts_with_other_tool_calls_are_two_answers(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        def calling(name: str) -> AIMessage:
+            call = {"name": name, "args": {}, "id": "1"}
+            return AIMessage("", id="same", tool_calls=[call], usage_metadata=USAGE)
+
+        class Planner(Wrapper):
+            def _generate(self, messages: Any, *a: Any, **k: Any) -> ChatResult:
+                self.inner.invoke(messages)
+                return ChatResult(generations=[ChatGeneration(message=calling("b"))])
+
+        with track(ledger):
+            Planner(inner=model(calling("a"))).invoke("q")
+        assert ledger.totals().calls == 2
 
     def test_a_stand_in_that_returns_one_message_again_and_again_is_counted(
         self, ledger: TokenLedger
@@ -562,6 +607,15 @@ class TestBadReports:
         assert ledger.totals().calls == 2
         assert ledger.totals().cost >= COST
         assert str(ledger.report())
+
+    @pytest.mark.parametrize(
+        "odd", [{"at": datetime.max}, {"at": datetime(1, 1, 1)}, {"kind": "song"}]
+    )
+    def test_what_no_call_can_be_is_refused(
+        self, ledger: TokenLedger, odd: dict[str, Any]
+    ) -> None:
+        with pytest.raises(ConfigurationError):
+            ledger.record(model="m", usage=TokenUsage(input=1), **odd)
 
     def test_a_usage_beyond_any_call_is_refused(self, ledger: TokenLedger) -> None:
         with pytest.raises(UsageError):

@@ -6,14 +6,17 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, LLMResult
 
 from langchain_lean import PriceBook, TokenLedger, TokenUsage, report_saving
 from langchain_lean.accounting.anatomy import Anatomy
@@ -25,6 +28,8 @@ from langchain_lean.accounting.store.sqlite import SQLiteStore
 from langchain_lean.errors import ConfigurationError, StorageError
 from tests.unit.accounting.conftest import PRICES
 
+RUN = UUID(int=7)
+USED: Any = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
@@ -427,6 +432,25 @@ class TestSQLiteStore(StoreContract):
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
     @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+    def test_threads_may_fork_at_once(self, path: Path) -> None:
+        def fork() -> None:
+            for _ in range(10):
+                child = os.fork()
+                if child == 0:
+                    os._exit(0)
+                os.waitpid(child, 0)
+
+        with TokenLedger(f"sqlite:///{path}") as ledger:
+            threads = [threading.Thread(target=fork) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            ledger.record(model="m", usage=TokenUsage(input=1))
+            assert ledger.totals().calls == 1
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
     def test_a_forked_process_writes_its_own_calls_only(self, path: Path) -> None:
         with TokenLedger(f"sqlite:///{path}") as ledger:
             ledger.record(model="m", usage=TokenUsage(input=1), user_id="parent")
@@ -446,10 +470,15 @@ class TestSQLiteStore(StoreContract):
             ledger.record(model="half a pair \ud83d", usage=usage, user_id=odd)
             ledger.record(model="plain", usage=usage, tags=[odd, "\udc00"])
             ledger._books.take(entry(1, agent={"a": 1}))
+            prices = {"response_metadata": {"service_tier": "\ud83d"}}
+            ledger.on_chat_model_start({}, [[HumanMessage("\ud83d")]], run_id=RUN)
+            answer = AIMessage("\ud83d", usage_metadata=USED, **prices)
+            result = LLMResult(generations=[[ChatGeneration(message=answer)]])
+            ledger.on_llm_end(result, run_id=RUN)
             ledger.feedback("\ud83d", good=True)
             models = ledger.totals(by="model")
-        assert set(models) == {"half a pair ?", "plain", "test-model"}
-        assert sum(totals.calls for totals in models.values()) == 3
+        assert set(models) == {"half a pair ?", "plain", "test-model", None}
+        assert sum(totals.calls for totals in models.values()) == 4
 
     def test_a_caller_is_not_kept_waiting_for_a_file(self, path: Path) -> None:
         with TokenLedger(f"sqlite:///{path}") as ledger:
