@@ -241,6 +241,28 @@ class TestWhereTheBuiltInHandlerIsWrong:
         assert not only(ledger).abandoned
         assert only(ledger).usage.input == 1000
 
+    def test_exporters_are_told_once_of_a_call_that_ends_after_all(
+        self, clock: Clock
+    ) -> None:
+        told: list[LedgerEntry] = []
+        ledger = TokenLedger(exporters=[told.extend], clock=clock, timer=clock)
+        run_id = uuid4()
+        ledger.on_chat_model_start({}, [[HumanMessage("q")]], run_id=run_id)
+        clock.now += ledger.abandon_after + 1
+        ledger.flush()
+        ledger.on_llm_end(result(answer()), run_id=run_id)
+        ledger.flush()
+        assert [entry.abandoned for entry in told] == [True]
+
+    async def test_a_stream_read_by_another_task_is_not_abandoned(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        stream = model("one two three").astream("q", {"callbacks": [ledger]})
+        await asyncio.create_task(anext(stream))
+        assert list(ledger.entries()) == []
+        _ = [chunk async for chunk in stream]
+        assert not only(ledger).abandoned
+
     def test_of_several_prompts_where_one_fails_none_is_lost(
         self, ledger: TokenLedger, model: Make
     ) -> None:
