@@ -43,7 +43,8 @@ class TokenLedger(Recorder):
     Args:
         store: `memory://`, `sqlite:///file.db` (relative), `sqlite:////file.db`
             (absolute), or a `LedgerStore`. A file may be written by several
-            processes; a killed one loses at most its last 100 ms.
+            processes; a killed one loses at most its last 100 ms, somewhat more only
+            where it makes thousands of calls a second.
         prices: Prices; prices of your own are kept in the ledger's file.
         counter: Estimates what providers do not report; learns from what they do.
         keep_text: Also keep messages, tool schemas, documents and answers.

@@ -188,9 +188,11 @@ class Bookkeeper:
             self._inbox.extend(self._sweep(False))
             self._collect()
         with self._lock:
-            busy = bool(self._unwritten)
-            while self._unwritten:
-                self._store(self._unwritten[0])
+            waiting = list(self._unwritten)
+            busy = bool(waiting)
+            if waiting:
+                self._store(Batch.merged(waiting))
+            for _ in waiting:
                 self._unwritten.popleft()
         if self._observations or self._exporters or self.store.wants_prices:
             self._learner.wake()
@@ -200,11 +202,10 @@ class Bookkeeper:
         """Turn what came into a batch that waits to be written."""
         self._collected = time.perf_counter()
         batch = self._batch()
-        if batch:
+        if len(self._unwritten) >= _UNWRITTEN:
+            self._warn("The store has failed for long; calls are lost.")
+        elif batch:
             self._unwritten.append(batch)
-        if len(self._unwritten) > _UNWRITTEN:
-            self._unwritten.popleft()
-            self._warn("The store has failed for long; its oldest calls are lost.")
 
     def _store(self, batch: Batch) -> None:
         """Write a batch; what no file can hold does not keep the rest from it."""
@@ -324,7 +325,7 @@ class Bookkeeper:
                 if time.perf_counter() > until:
                     break
             if self.store.wants_prices:
-                self.store.price(self.prices)
+                self.store.price(self.prices, stop=lambda: bool(self._unwritten))
             self._export()
             if not busy:
                 self._save_learning()

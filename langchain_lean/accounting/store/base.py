@@ -1,6 +1,6 @@
 """What a ledger expects of a store."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -30,6 +30,22 @@ class Batch:
     texts: dict[str, str] = field(default_factory=dict)
     feedback: dict[str, bool] = field(default_factory=dict)
     learned: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def merged(cls, batches: "Sequence[Batch]") -> "Batch":
+        """Several batches as one, in their order."""
+        if len(batches) == 1:
+            return batches[0]
+        together = cls(
+            entries=[entry for batch in batches for entry in batch.entries],
+            steps=[step for batch in batches for step in batch.steps],
+            savings=[saving for batch in batches for saving in batch.savings],
+        )
+        for batch in batches:
+            together.texts.update(batch.texts)
+            together.feedback.update(batch.feedback)
+            together.learned.update(batch.learned)
+        return together
 
     def cleaned(self) -> "Batch":
         """The same with texts that any file can hold.
@@ -99,8 +115,15 @@ class LedgerStore(Protocol):
     def own_prices(self, prices: PriceBook) -> PriceBook:
         """Keep prices of your own, and add those that were kept before."""
 
-    def price(self, prices: PriceBook) -> None:
-        """Fix the cost of every entry and saving that has none yet."""
+    def price(
+        self, prices: PriceBook, *, stop: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Fix the cost of every entry and saving that has none yet.
+
+        Args:
+            prices: What they cost.
+            stop: Asked now and then whether to leave the rest for later.
+        """
 
     def entries(self) -> Iterator[LedgerEntry]:
         """The calls, oldest first."""

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from langchain_lean.accounting.entry import LedgerEntry, Step, Totals, TotalsBuilder
@@ -104,7 +104,9 @@ class MemoryStore:
         """Nothing was kept before."""
         return prices
 
-    def price(self, prices: PriceBook) -> None:
+    def price(
+        self, prices: PriceBook, *, stop: Callable[[], bool] = lambda: False
+    ) -> None:
         """Fix costs, then fold what is too much."""
         with self._lock:
             for run_id in self._unpriced:

@@ -5,6 +5,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ _VERSION = 1
 _WAIT = 10.0  # seconds
 _CHECKED_BYTES = 64_000_000
 CHUNK = 2_000
+ROWS_AT_ONCE = 100
+PRICED_AT_ONCE = 20  # few, so that whoever writes is not kept waiting
 
 _SCHEMA = f"""
 CREATE TABLE entries ({", ".join(ENTRY_COLUMNS)},
@@ -46,9 +49,12 @@ def insert(how: str, table: str, columns: Sequence[str], rows: int = 1) -> str:
     return f"INSERT OR {how} INTO {table} ({', '.join(columns)}) VALUES {values}"
 
 
-ADD_ENTRY = insert("REPLACE", "entries", ENTRY_COLUMNS)
-ROWS_AT_ONCE = 32
-ADD_ENTRIES = insert("REPLACE", "entries", ENTRY_COLUMNS, ROWS_AT_ONCE)
+@cache
+def add_entries(rows: int) -> str:
+    """The statement that adds some calls, `ROWS_AT_ONCE` at most."""
+    return insert("REPLACE", "entries", ENTRY_COLUMNS, rows)
+
+
 ADD_STEP = insert("REPLACE", "steps", STEP_COLUMNS)
 ADD_SAVING = insert("IGNORE", "savings", SAVING_COLUMNS)
 ADD_TEXT = insert("IGNORE", "texts", ("digest", "text"))
@@ -57,12 +63,9 @@ ADD_LEARNED = insert("REPLACE", "learned", ("model", "state"))
 ADD_PRICE = insert("REPLACE", "own_prices", ("model", "provider", "price"))
 ADD_META = insert("IGNORE", "meta", ("name", "value"))
 
-TO_PRICE = (
-    f"SELECT * FROM entries WHERE cost_total IS NULL AND NOT unpriced LIMIT {CHUNK}"
-)
-SAVINGS_TO_PRICE = (
-    f"SELECT * FROM savings WHERE value IS NULL AND NOT unpriced LIMIT {CHUNK}"
-)
+_FEW = f"LIMIT {PRICED_AT_ONCE}"
+TO_PRICE = f"SELECT * FROM entries WHERE cost_total IS NULL AND NOT unpriced {_FEW}"
+SAVINGS_TO_PRICE = f"SELECT * FROM savings WHERE value IS NULL AND NOT unpriced {_FEW}"
 PRICE_ENTRY = (
     f"UPDATE entries SET {', '.join(f'{name} = ?' for name in COST_COLUMNS)}, "
     "unpriced = ? WHERE run_id = ?"

@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from itertools import chain
@@ -27,8 +27,6 @@ from langchain_lean.accounting.store.rows import (
     to_dollars,
 )
 from langchain_lean.accounting.store.schema import (
-    ADD_ENTRIES,
-    ADD_ENTRY,
     ADD_FEEDBACK,
     ADD_LEARNED,
     ADD_PRICE,
@@ -41,6 +39,7 @@ from langchain_lean.accounting.store.schema import (
     ROWS_AT_ONCE,
     SAVINGS_TO_PRICE,
     TO_PRICE,
+    add_entries,
     prepare,
 )
 from langchain_lean.accounting.usage import COUNTS, TokenUsage
@@ -83,11 +82,9 @@ class SQLiteStore:
             # SQLite lets other threads run after every statement, and they may keep
             # this one waiting; so a statement inserts many rows.
             rows = [entry_row(entry) for entry in batch.entries]
-            whole = len(rows) - len(rows) % ROWS_AT_ONCE
-            for start in range(0, whole, ROWS_AT_ONCE):
-                values = chain.from_iterable(rows[start : start + ROWS_AT_ONCE])
-                connection.execute(ADD_ENTRIES, tuple(values))
-            run(ADD_ENTRY, rows[whole:])
+            for start in range(0, len(rows), ROWS_AT_ONCE):
+                some = rows[start : start + ROWS_AT_ONCE]
+                connection.execute(add_entries(len(some)), [*chain(*some)])
             run(ADD_STEP, map(step_row, batch.steps))
             run(ADD_SAVING, map(saving_row, batch.savings))
             run(ADD_TEXT, batch.texts.items())
@@ -96,13 +93,18 @@ class SQLiteStore:
         if any(entry.cost is None for entry in batch.entries) or batch.savings:
             self._unpriced = True
 
-    def price(self, prices: PriceBook) -> None:
+    def price(
+        self, prices: PriceBook, *, stop: Callable[[], bool] = lambda: False
+    ) -> None:
         """Fix the cost of every entry and saving that has none yet."""
         self._unpriced = False
         while rows := self._select(TO_PRICE):
             entries = [row_entry(row).priced(prices) for row in rows]
             with self._write() as connection:
                 connection.executemany(PRICE_ENTRY, map(priced_entry_row, entries))
+            if stop():
+                self._unpriced = True
+                return
         while rows := self._select(SAVINGS_TO_PRICE):
             savings = [row_saving(row).priced(prices) for row in rows]
             with self._write() as connection:
