@@ -32,6 +32,7 @@ Exporter = Callable[[Sequence[LedgerEntry]], None]
 Priceable = TypeVar("Priceable", LedgerEntry, Saving)
 
 _INBOX = 256
+_BACKLOG = 16  # events up to which a caller leaves them to the writer
 _LATE = 0.05  # seconds after which a caller helps the writer
 _OBSERVATIONS = 64
 _LEARNING_SECONDS = 0.0005  # of every 50 ms: enough to learn from 100 calls a second
@@ -100,10 +101,10 @@ class Bookkeeper:
         self._writer.wake()
         # The caller helps where it is too fast for the writer, but it never waits
         # for another thread, nor for a file.
+        waiting = len(self._inbox)
         late = time.perf_counter() - self._collected > _LATE
-        if (late or len(self._inbox) > _INBOX) and self._collecting.acquire(
-            blocking=False
-        ):
+        behind = waiting > _INBOX or (waiting > _BACKLOG and late)
+        if behind and self._collecting.acquire(blocking=False):
             try:
                 self._collect()
             finally:
