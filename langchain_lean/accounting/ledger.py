@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self, overload
 from uuid import uuid4
 
 from langchain_lean.accounting.attribution import running_parent
-from langchain_lean.accounting.recording.lifecycle import keep_until_exit
 from langchain_lean.accounting.recording.recorder import Recorder
+from langchain_lean.lifecycle import keep_until_exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

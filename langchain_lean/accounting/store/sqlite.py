@@ -1,9 +1,6 @@
 """A ledger's SQLite file, which several processes may write at once."""
 
-import sqlite3
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
@@ -34,22 +31,16 @@ from langchain_lean.accounting.store.schema import (
     ADD_STEP,
     ADD_TEXT,
     CHUNK,
+    LEDGER,
     PRICE_ENTRY,
     PRICE_SAVING,
     ROWS_AT_ONCE,
     SAVINGS_TO_PRICE,
     TO_PRICE,
     add_entries,
-    prepare,
 )
 from langchain_lean.accounting.usage import COUNTS, TokenUsage
-from langchain_lean.errors import StorageError
-
-_WAIT = 10.0  # seconds another process may hold the file
-
-_BAD_VALUES = (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError)
-
-_inherited: list[sqlite3.Connection | None] = []
+from langchain_lean.sqlite_file import SQLiteFile
 
 
 class SQLiteStore:
@@ -63,11 +54,9 @@ class SQLiteStore:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).absolute()
-        self._connection: sqlite3.Connection | None = None
-        self._lock = threading.RLock()
+        self._file = SQLiteFile(path, LEDGER)
         self._unpriced = False
-        rows = self._select("SELECT value FROM meta WHERE name = 'key'")
+        rows = self._file.select("SELECT value FROM meta WHERE name = 'key'")
         self.key = bytes.fromhex(rows[0][0])
 
     @property
@@ -77,7 +66,7 @@ class SQLiteStore:
 
     def add(self, batch: Batch) -> None:
         """Keep a batch in one transaction."""
-        with self._write() as connection:
+        with self._file.transaction() as connection:
             run = connection.executemany
             # SQLite lets other threads run after every statement, and they may keep
             # this one waiting; so a statement inserts many rows.
@@ -98,16 +87,16 @@ class SQLiteStore:
     ) -> None:
         """Fix the cost of every entry and saving that has none yet."""
         self._unpriced = False
-        while rows := self._select(TO_PRICE):
+        while rows := self._file.select(TO_PRICE):
             entries = [row_entry(row).priced(prices) for row in rows]
-            with self._write() as connection:
+            with self._file.transaction() as connection:
                 connection.executemany(PRICE_ENTRY, map(priced_entry_row, entries))
             if stop():
                 self._unpriced = True
                 return
-        while rows := self._select(SAVINGS_TO_PRICE):
+        while rows := self._file.select(SAVINGS_TO_PRICE):
             savings = [row_saving(row).priced(prices) for row in rows]
-            with self._write() as connection:
+            with self._file.transaction() as connection:
                 connection.executemany(PRICE_SAVING, map(priced_saving_row, savings))
 
     def recent(self, limit: int) -> list[LedgerEntry]:
@@ -120,7 +109,7 @@ class SQLiteStore:
 
     def own_prices(self, prices: PriceBook) -> PriceBook:
         """Keep prices of your own in the file, and take over those it has."""
-        with self._write() as connection:
+        with self._file.transaction() as connection:
             rows = connection.execute("SELECT price FROM own_prices").fetchall()
             stored = [OwnPrice.from_json(row["price"]) for row in rows]
             given = {(price.model, price.provider) for price in prices.own}
@@ -152,7 +141,7 @@ class SQLiteStore:
             sums += [f"SUM({column} / 1000000)", f"SUM({column} % 1000000)"]
         columns = ", ".join([*keys, "COUNT(*)", "SUM(seconds)", *sums])
         group = f" GROUP BY {', '.join(keys)}" if keys else ""
-        rows = self._select(f"SELECT {columns} FROM entries{group}")
+        rows = self._file.select(f"SELECT {columns} FROM entries{group}")
         return {
             tuple(row[: len(by)]): _totals(tuple(row[len(by) :]))
             for row in rows
@@ -167,7 +156,9 @@ class SQLiteStore:
             " SUM(value / 1000000), SUM(value % 1000000)"
             " FROM savings GROUP BY lever, kind, baseline"
         )
-        for lever, kind, baseline, count, unpriced, high, low in self._select(query):
+        for lever, kind, baseline, count, unpriced, high, low in self._file.select(
+            query
+        ):
             amount = _money(high, low)
             part = LeverSaving(
                 count=count,
@@ -181,48 +172,37 @@ class SQLiteStore:
 
     def text(self, digest: str) -> str | None:
         """The text of a digest, where it was kept."""
-        rows = self._select("SELECT text FROM texts WHERE digest = ?", digest)
+        rows = self._file.select("SELECT text FROM texts WHERE digest = ?", digest)
         return rows[0][0] if rows else None
 
     def feedback(self) -> dict[str, bool]:
         """By run, whether its answer was good."""
-        rows = self._select("SELECT run_id, good FROM feedback")
+        rows = self._file.select("SELECT run_id, good FROM feedback")
         return {run_id: bool(good) for run_id, good in rows}
 
     def learned(self) -> dict[str, str]:
         """What the token counter learned, by model, as JSON."""
-        return dict(map(tuple, self._select("SELECT model, state FROM learned")))
+        return dict(map(tuple, self._file.select("SELECT model, state FROM learned")))
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
-
-    def __del__(self) -> None:
-        self.close()
+        self._file.close()
 
     def hold(self) -> None:
         """Take the lock, so that no other thread holds it while the process forks."""
-        self._lock.acquire()
+        self._file.hold()
 
     def release(self) -> None:
         """Let go of the lock again."""
-        self._lock.release()
+        self._file.release()
 
     def forget(self) -> None:
-        """Open the file anew in a forked process.
-
-        SQLite forbids even to close a connection of the parent, so it is kept.
-        """
-        self._lock = threading.RLock()
-        _inherited.append(self._connection)
-        self._connection = None
+        """Open the file anew in a forked process."""
+        self._file.forget()
 
     def _newest(self, table: str, limit: int) -> list[Any]:
         query = f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT ?"
-        return self._select(query, limit)
+        return self._file.select(query, limit)
 
     def _rows(self, table: str) -> Iterator[Any]:
         """All rows, a chunk at a time, so that writers are not kept waiting."""
@@ -231,57 +211,11 @@ class SQLiteStore:
             f"SELECT rowid, * FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT {CHUNK}"
         )
         while True:
-            rows = self._select(query, last)
+            rows = self._file.select(query, last)
             yield from rows
             if len(rows) < CHUNK:
                 return
             last = rows[-1]["rowid"]
-
-    def _select(self, query: str, *values: object) -> list[Any]:
-        with self._open() as connection:
-            return connection.execute(query, values).fetchall()
-
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        """The connection, opened if need be, for this thread alone."""
-        with self._lock:
-            try:
-                if self._connection is None:
-                    self._connection = _connect(self.path)
-                yield self._connection
-            except _BAD_VALUES as error:
-                msg = f"A value cannot be kept in {str(self.path)!r}: {error}."
-                raise ValueError(msg) from error
-            except (sqlite3.Error, OSError) as error:
-                msg = f"The ledger {str(self.path)!r} cannot be used: {error}."
-                raise StorageError(msg) from error
-
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        with self._open() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    if not path.parent.is_dir():
-        msg = f"There is no folder {str(path.parent)!r} for the ledger; make it first."
-        raise StorageError(msg)
-    connection = sqlite3.connect(
-        path, timeout=_WAIT, isolation_level=None, check_same_thread=False
-    )
-    connection.row_factory = sqlite3.Row
-    try:
-        prepare(connection, path)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def _totals(row: tuple[Any, ...]) -> Totals:

@@ -1,4 +1,4 @@
-"""What happens to ledgers when a process ends or forks."""
+"""What happens to files and locks when a process ends or forks."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What may be spent: budgets, the guard that keeps them, and alarms."""

@@ -1,0 +1,207 @@
+"""A SQLite file, which several threads and processes may use at once."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from langchain_lean.errors import StorageError
+
+_WAIT = 30.0  # seconds another process may hold the file
+_CHECKED_BYTES = 64_000_000
+
+_BAD_VALUES = (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError)
+
+_inherited: list[sqlite3.Connection | None] = []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schema:
+    """What makes a file one of a kind.
+
+    Attributes:
+        kind: What an error calls it, such as `ledger`.
+        application: SQLite's `application_id`, so that no other file is taken for it.
+        version: SQLite's `user_version`; a file of a newer one is refused.
+        statements: What makes the tables of a new file.
+    """
+
+    kind: str
+    application: int
+    version: int
+    statements: tuple[str, ...]
+
+
+class SQLiteFile:
+    """One connection to a file, shared by threads and opened anew after a fork.
+
+    Args:
+        path: The file; made at its first use if it is not there.
+        schema: What it must be.
+    """
+
+    def __init__(self, path: str | Path, schema: Schema) -> None:
+        self.path = Path(path).absolute()
+        self.schema = schema
+        self._connection: sqlite3.Connection | None = None
+        self._lock = threading.RLock()
+
+    def select(self, query: str, *values: object) -> list[Any]:
+        """The rows of a query.
+
+        Raises:
+            StorageError: If the file cannot be opened, is damaged or of another kind.
+        """
+        with self._open() as connection:
+            return connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """The connection, in a transaction that no other can come between.
+
+        Raises:
+            StorageError: As for `select`.
+            ValueError: If a value cannot be kept in a file.
+        """
+        with self._open() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+    def __del__(self) -> None:
+        self.close()
+
+    def hold(self) -> None:
+        """Take the lock, so that no other thread holds it while the process forks."""
+        self._lock.acquire()
+
+    def release(self) -> None:
+        """Let go of the lock again."""
+        self._lock.release()
+
+    def forget(self) -> None:
+        """Open the file anew in a forked process.
+
+        SQLite forbids even to close a connection of the parent, so it is kept.
+        """
+        self._lock = threading.RLock()
+        _inherited.append(self._connection)
+        self._connection = None
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """The connection, opened if need be, for this thread alone."""
+        with self._lock:
+            try:
+                if self._connection is None:
+                    self._connection = _connect(self.path, self.schema)
+                yield self._connection
+            except _BAD_VALUES as error:
+                msg = f"A value cannot be kept in {str(self.path)!r}: {error}."
+                raise ValueError(msg) from error
+            except (sqlite3.Error, OSError) as error:
+                kind = self.schema.kind
+                msg = f"The {kind} {str(self.path)!r} cannot be used: {error}."
+                raise StorageError(msg) from error
+
+
+def _connect(path: Path, schema: Schema) -> sqlite3.Connection:
+    if not path.parent.is_dir():
+        msg = (
+            f"There is no folder {str(path.parent)!r} for the {schema.kind}; "
+            "make it first."
+        )
+        raise StorageError(msg)
+    connection = sqlite3.connect(
+        path, timeout=_WAIT, isolation_level=None, check_same_thread=False
+    )
+    connection.row_factory = sqlite3.Row
+    try:
+        _prepare(connection, path, schema)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
+    """Make the tables of a new file; refuse one of another kind.
+
+    Other processes may be at the same, so all of it is one transaction.
+    """
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        version, new = _version(connection, path, schema)
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        raise _damaged(path, error) from error
+    if version > schema.version:
+        msg = f"{str(path)!r} is of a newer langchain_lean; upgrade to read it."
+        raise StorageError(msg)
+    if new:
+        for statement in schema.statements:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {schema.application}")
+        connection.execute(f"PRAGMA user_version = {schema.version}")
+    connection.execute("COMMIT")
+    _write_ahead(connection)
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Let readers and a writer work side by side; SQLite itself does not wait here."""
+    until = time.monotonic() + _WAIT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            threading.Event().wait(0.01)
+        else:
+            return
+
+
+def _version(
+    connection: sqlite3.Connection, path: Path, schema: Schema
+) -> tuple[int, bool]:
+    """The version of a file, and whether it is still to be made."""
+
+    def pragma(name: str) -> Any:
+        return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+    application = pragma("application_id")
+    tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
+    if (application or tables) and application != schema.application:
+        msg = (
+            f"{str(path)!r} is no {schema.kind} but a database of another program; "
+            "name another file."
+        )
+        raise StorageError(msg)
+    small = path.stat().st_size <= _CHECKED_BYTES
+    damage = pragma("quick_check(1)") if small else "ok"
+    if damage != "ok":
+        raise _damaged(path, damage)
+    return pragma("user_version"), not tables
+
+
+def _damaged(path: Path, why: object) -> StorageError:
+    return StorageError(
+        f"{str(path)!r} is damaged or no SQLite file; move it away: {why}."
+    )
