@@ -53,8 +53,8 @@ def to_entry(
     text = answer_text(outcome.result)
     usage = reading.usage
     first = call.first_token
-    model = _model(outcome) or call.model
-    provider = _provider(metadata, outcome.message)
+    model = answering_model(outcome) or call.model
+    provider = provider_of(metadata, outcome.message)
     start = datetime.fromtimestamp(call.start, UTC)
     preamble = tool_preamble(model) if call.tools else 0
     anatomy = (
@@ -241,7 +241,8 @@ def _retrieved_in(
     return sizes
 
 
-def _model(outcome: Outcome) -> str | None:
+def answering_model(outcome: Outcome) -> str | None:
+    """The model that answered, as far as its provider says."""
     message, result = outcome.message, outcome.result
     said: Mapping[str, Any] = message.response_metadata if message else {}
     output = (result.llm_output if result else None) or {}
@@ -251,8 +252,8 @@ def _model(outcome: Outcome) -> str | None:
     return None
 
 
-def _provider(metadata: Mapping[str, Any], message: AIMessage | None) -> str | None:
-    """The class that was called knows it best: Azure answers in OpenAI's name."""
+def provider_of(metadata: Mapping[str, Any], message: AIMessage | None) -> str | None:
+    """The provider of a call: its class knows best, as Azure answers as OpenAI."""
     name = metadata.get("ls_provider")
     if not name and message is not None:
         name = message.response_metadata.get("model_provider")

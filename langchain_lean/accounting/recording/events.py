@@ -83,6 +83,7 @@ class Call:
         kind: `chat` or `completion`.
         prompt: The messages; for a plain language model its prompt as a text.
         tools: Schemas of the tools it was given.
+        options: The parameters it is sent with.
         metadata: What LangChain passes on.
         tags: The run's tags.
         model: The model that is asked.
@@ -114,6 +115,7 @@ class Call:
     task: ref[Any] | None = None
     nest: Nest | None = None
     batch: list[bool] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def left(self) -> bool:

@@ -90,6 +90,9 @@ class Recorder(BaseCallbackHandler):
         """Take what has ended; for the ledger to say what becomes of it."""
         raise NotImplementedError
 
+    def _passed_on(self, call: Call) -> None:
+        """A model that only handed on another one's answer has ended; not counted."""
+
     def _trace_id(self, run_id: UUID, parent_run_id: UUID | None) -> str:
         """The outermost run that a run belongs to."""
         return self._traces.of(run_id, parent_run_id).id
@@ -129,7 +132,8 @@ class Recorder(BaseCallbackHandler):
         """Log what could not be taken down, once for each reason."""
         if reason not in self._warned and len(self._warned) < 1000:
             self._warned.add(reason)
-            logger.warning("The ledger could not take down an event: %s", reason)
+            name = type(self).__name__
+            logger.warning("%s could not take down an event: %s", name, reason)
 
     @_never_raises
     def on_chat_model_start(
@@ -299,6 +303,7 @@ class Recorder(BaseCallbackHandler):
         call.tags = tags or ()
         options = given.get("invocation_params")
         if isinstance(options, Mapping):
+            call.options = options
             call.tools = options.get("tools") or ()
             if call.model is None:
                 model = options.get("model") or options.get("model_name")
@@ -318,6 +323,7 @@ class Recorder(BaseCallbackHandler):
     ) -> None:
         message = _first_message(result)
         if call.nest is not None and leave(call.nest, message):
+            self._passed_on(call)
             return
         self._received(
             Outcome(

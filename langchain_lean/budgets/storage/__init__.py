@@ -11,7 +11,26 @@ from langchain_lean.budgets.storage.base import (
 )
 from langchain_lean.errors import ConfigurationError
 
-__all__ = ["Claim", "Counter", "Lease", "Refusal", "Storage", "storage_from_url"]
+__all__ = [
+    "Claim",
+    "Counter",
+    "Lease",
+    "Refusal",
+    "Storage",
+    "open_storage",
+    "storage_from_url",
+]
+
+
+def open_storage(store: str | Storage, namespace: str = "lean") -> Storage:
+    """The store itself, or the one that a URL names.
+
+    Raises:
+        ConfigurationError: If it is neither.
+    """
+    if isinstance(store, Storage):
+        return store
+    return storage_from_url(store, namespace=namespace)
 
 
 def storage_from_url(

@@ -1,0 +1,200 @@
+"""Alarms on what is spent: of this package, and AWS's own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from langchain_lean.accounting.prices.book import Dollars, PriceBook
+from langchain_lean.accounting.recording.events import Event, Outcome
+from langchain_lean.accounting.recording.recorder import Recorder
+from langchain_lean.accounting.tokens.counter import TokenCounter
+from langchain_lean.budgets.alerts import Notify, Watch, notifier
+from langchain_lean.budgets.budget import Budget, Per
+from langchain_lean.budgets.estimates import Ask, Estimator
+from langchain_lean.budgets.storage import Claim, Lease, Storage, open_storage
+from langchain_lean.budgets.storage.base import LATE, MOST
+from langchain_lean.errors import ConfigurationError, LeanError
+
+_AWS_UNITS = {"day": "DAILY", "month": "MONTHLY"}
+_MOST_ALERTS = 5  # of one AWS budget
+_COUNTING = 60.0  # seconds
+
+
+class SpendAlarm(Recorder):
+    """Tells when spending reaches shares of an amount; it stops nothing.
+
+    A callback handler like the ledger. It counts what calls cost after they are made,
+    and tells at least once, normally once for each share and window over all
+    processes that share the store.
+
+    Args:
+        usd: The amount, as for `Budget`.
+        per: `minute`, `hour`, `day`, `month` or `total`.
+        at: The shares of it to tell of.
+        notify: A function of an `Alert`, an SNS topic's ARN or a webhook's URL.
+        by: Who has an amount of their own, as for `Budget`.
+        name: Tells alarms apart that would count the same.
+        timezone: Where days begin.
+        store: As for `BudgetGuard`.
+        namespace: As for `BudgetGuard`.
+        prices: Prices.
+        counter: Estimates what providers do not report.
+        clock: Seconds since the epoch.
+
+    Raises:
+        ConfigurationError: If something of this makes no sense.
+
+    Example:
+        ```python
+        alarm = SpendAlarm(usd="100", per="month", notify="https://example.com/hook")
+        chain.invoke(question, config={"callbacks": [alarm]})
+        ```
+    """
+
+    run_inline = False
+
+    def __init__(
+        self,
+        *,
+        usd: Dollars,
+        per: Per,
+        at: Sequence[float] = (0.5, 0.8, 1.0),
+        notify: Notify | str,
+        by: str | tuple[str, ...] = (),
+        name: str | None = None,
+        timezone: str = "UTC",
+        store: str | Storage = "memory://",
+        namespace: str = "lean",
+        prices: PriceBook | None = None,
+        counter: TokenCounter | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(abandon_after=600.0, clock=clock, timer=time.perf_counter)
+        self.budget = Budget(
+            usd=usd, per=per, by=by, name=name or "alarm", timezone=timezone
+        )
+        if per in ("call", "run", "thread"):
+            msg = "An alarm is per minute, hour, day, month or total."
+            raise ConfigurationError(msg)
+        self.at = tuple(sorted(at))
+        if not self.at or not all(0 < share <= 10 for share in self.at):
+            msg = "at= takes shares above 0, such as (0.5, 0.8, 1.0)."
+            raise ConfigurationError(msg)
+        self.storage = open_storage(store, namespace)
+        self._watch = Watch(self.storage, notifier(notify), clock)
+        self._estimator = Estimator(counter or TokenCounter(), prices or PriceBook())
+
+    def _received(self, event: Event) -> None:
+        """Count what a call cost, and what abandoned ones did."""
+        if isinstance(event, Outcome):
+            for outcome in [event, *self._abandoned_calls()]:
+                if isinstance(outcome, Outcome):
+                    self._count(outcome)
+
+    def _count(self, outcome: Outcome) -> None:
+        now, ask = self.clock(), Ask.of(outcome.call)
+        spent = self._estimator.spent(outcome, now)
+        if spent.cost is None:
+            self._warn_once(f"no price is known for {ask.model!r}")
+            return
+        amount = self.budget.amount(spent.usage, spent.cost)
+        key = self.budget.counter(now, ask.whose(self.budget.keys))
+        window = self.budget.lasts(now, after=LATE)
+        claim = Claim(key, amount, MOST, window, floor=amount)
+        lease = self.storage.reserve([claim], lease=_COUNTING)
+        if isinstance(lease, Lease):
+            told = self.storage.settle(lease, {key: amount})
+            counter = told.get(key) or self.storage.read(key)
+            self._watch.check(self.budget, key, counter.used, self.at)
+
+
+def aws_budget(
+    alarm: SpendAlarm,
+    subscribers: Sequence[str],
+    *,
+    services: Sequence[str] = ("Amazon Bedrock",),
+    account_id: str | None = None,
+    client: Any = None,
+) -> str:
+    """Create the AWS Budget that matches an alarm, with its alerts.
+
+    AWS sees what it bills, hours later; the alarm sees what is spent, at once. A budget
+    of the same name is replaced.
+
+    Args:
+        alarm: One per day or month, of one amount for all.
+        subscribers: E-mail addresses (10 at most), and the ARN of one SNS topic.
+        services: The AWS services whose bill counts; none for all.
+        account_id: The account; the caller's own if not given.
+        client: A boto3 client of AWS Budgets; one is made if not given.
+
+    Returns:
+        The name of the budget.
+
+    Raises:
+        ConfigurationError: If AWS has no such budget.
+        LeanError: If AWS refuses it.
+    """
+    from boto3.session import Session
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    wanted = _aws_budget(alarm, subscribers, services)
+    name: str = wanted["Budget"]["BudgetName"]
+    try:
+        client = client or Session().client("budgets", region_name="us-east-1")
+        if account_id is None:
+            sts = Session().client("sts", region_name="us-east-1")
+            account_id = str(sts.get_caller_identity()["Account"])
+        try:
+            client.create_budget(AccountId=account_id, **wanted)
+        except client.exceptions.DuplicateRecordException:
+            client.delete_budget(AccountId=account_id, BudgetName=name)
+            client.create_budget(AccountId=account_id, **wanted)
+    except (BotoCoreError, ClientError) as error:
+        msg = f"The AWS Budget could not be created: {error}"
+        raise LeanError(msg) from error
+    return name
+
+
+def _aws_budget(
+    alarm: SpendAlarm, subscribers: Sequence[str], services: Sequence[str]
+) -> dict[str, Any]:
+    """What AWS is asked for: the budget, and its alerts."""
+    amount, unit = alarm.budget.limit, _AWS_UNITS.get(alarm.budget.per)
+    fits = amount and unit and not alarm.budget.by and len(alarm.at) <= _MOST_ALERTS
+    if not fits or not subscribers:
+        msg = (
+            "AWS has budgets of an amount per day or month for a whole account, with "
+            f"up to {_MOST_ALERTS} alerts and somebody to tell."
+        )
+        raise ConfigurationError(msg)
+    budget: dict[str, Any] = {
+        "BudgetName": f"langchain_lean {alarm.budget.name} per {alarm.budget.per}",
+        "BudgetLimit": {"Amount": f"{alarm.budget.value(amount or 0)}", "Unit": "USD"},
+        "TimeUnit": unit,
+        "BudgetType": "COST",
+    }
+    if services:
+        budget["CostFilters"] = {"Service": list(services)}
+    people = [
+        {
+            "SubscriptionType": "SNS" if who.startswith("arn:") else "EMAIL",
+            "Address": who,
+        }
+        for who in subscribers
+    ]
+    notification: dict[str, Any] = {
+        "NotificationType": "ACTUAL",
+        "ComparisonOperator": "GREATER_THAN",
+        "ThresholdType": "PERCENTAGE",
+    }
+    alerts = [
+        {
+            "Notification": notification | {"Threshold": share * 100},
+            "Subscribers": people,
+        }
+        for share in alarm.at
+    ]
+    return {"Budget": budget, "NotificationsWithSubscribers": alerts}

@@ -1,0 +1,216 @@
+"""Telling people when money runs out: once for each threshold, by whoever sees it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from langchain_lean.budgets.budget import Budget
+from langchain_lean.budgets.storage import (
+    Claim,
+    Refusal,
+    Storage,
+)
+from langchain_lean.budgets.storage.base import LATE
+from langchain_lean.errors import ConfigurationError, StorageError
+
+logger = logging.getLogger(__name__)
+
+_TELLING = 60.0  # seconds in which a notification is delivered or tried again
+_PATIENCE = 10.0  # seconds for a webhook to answer
+_MOST_TOLD = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """Much of a budget is used.
+
+    Attributes:
+        budget: The budget.
+        threshold: The share that was reached.
+        used: What is used, in tokens, calls or nano-dollars.
+        limit: All there is.
+        window: The window, such as `2026-11`; empty for none.
+        resets_at: When a new one begins, in UTC; None for never.
+    """
+
+    budget: Budget
+    threshold: float
+    used: int
+    limit: int
+    window: str
+    resets_at: datetime | None
+
+    def __str__(self) -> str:
+        used = self.budget.words(self.used)
+        share = f"{100 * self.used / self.limit:.0f} %" if self.limit else "all"
+        return f"{share} of a budget is used: {used} of {self.budget}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """The alert as plain JSON values."""
+        return {
+            "message": str(self),
+            "budget": str(self.budget),
+            "threshold": self.threshold,
+            "used": str(self.budget.value(self.used)),
+            "limit": str(self.budget.value(self.limit)),
+            "unit": self.budget.unit,
+            "window": self.window,
+            "resets_at": self.resets_at.isoformat() if self.resets_at else None,
+        }
+
+
+Notify = Callable[[Alert], object]
+"""Tells somebody of an alert; raises where it could not."""
+
+
+class Watch:
+    """Tells once when a counter reaches a share of its limit.
+
+    At least once, and normally once for each share and window, whoever sees it: the
+    one who claims the news tells it and then confirms. If it dies in between, the claim
+    ends after a minute and the next one tells.
+
+    Args:
+        storage: Where the claims stand.
+        notify: Tells; None for nobody.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(
+        self, storage: Storage, notify: Notify | None, clock: Callable[[], float]
+    ) -> None:
+        self._storage = storage
+        self._notify = notify
+        self._clock = clock
+        self._told: dict[str, float] = {}
+
+    def check(
+        self, budget: Budget, key: str, used: int, shares: Sequence[float]
+    ) -> None:
+        """Tell of every share that is reached; never raises.
+
+        Args:
+            budget: The budget.
+            key: Its counter.
+            used: How that stands.
+            shares: The shares to tell of.
+        """
+        limit = budget.limit
+        if self._notify is None or limit is None:
+            return
+        for share in shares:
+            if used >= max(share * limit, 1):
+                try:
+                    self._tell_once(budget, key, used, share)
+                except StorageError as error:
+                    logger.warning("An alert waits for its store: %s", error)
+
+    def _tell_once(self, budget: Budget, key: str, used: int, share: float) -> None:
+        now = self._clock()
+        news = f"{key}/told/{share:g}"
+        if now < self._told.get(news, 0.0):
+            return
+        if len(self._told) >= _MOST_TOLD:
+            self._told.clear()
+        self._told[news] = now + _TELLING
+        window = budget.lasts(now, after=LATE)
+        outcome = self._storage.reserve([Claim(news, 1, 1, window)], lease=_TELLING)
+        if isinstance(outcome, Refusal):
+            if outcome.counters[news].used:
+                self._told[news] = math.inf
+            return
+        if self._delivered(_alert(budget, used, share, now)):
+            self._storage.settle(outcome, {news: 1})
+            self._told[news] = math.inf
+
+    def _delivered(self, alert: Alert) -> bool:
+        try:
+            if self._notify is not None:
+                self._notify(alert)
+        except Exception as error:
+            name = type(error).__name__
+            logger.warning("An alert could not be told (%s); again in a minute.", name)
+            return False
+        return True
+
+
+def _alert(budget: Budget, used: int, share: float, now: float) -> Alert:
+    window = budget.window(now)
+    return Alert(
+        budget=budget,
+        threshold=share,
+        used=used,
+        limit=budget.limit or 0,
+        window=window.name,
+        resets_at=window.ends,
+    )
+
+
+def notifier(target: Notify | str) -> Notify:
+    """What tells a target.
+
+    Args:
+        target: A function of an `Alert`, the ARN of an SNS topic, or the URL of a
+            webhook, which gets `Alert.to_dict()` as JSON.
+
+    Raises:
+        ConfigurationError: If it is anything else.
+    """
+    if isinstance(target, str):
+        if target.startswith("arn:") and ":sns:" in target:
+            return sns_topic(target)
+        if target.startswith(("http://", "https://")):
+            return webhook(target)
+    elif callable(target):
+        return target
+    msg = (
+        "notify= takes a function, the ARN of an SNS topic or the URL of a webhook, "
+        f"not {type(target).__name__}."
+    )
+    raise ConfigurationError(msg)
+
+
+def webhook(url: str) -> Notify:
+    """Posts alerts to a URL as JSON.
+
+    Args:
+        url: Where to; answers other than 2xx count as not delivered.
+    """
+
+    def post(alert: Alert) -> None:
+        request = urllib.request.Request(  # noqa: S310 - http(s), as the user wrote it
+            url,
+            data=json.dumps(alert.to_dict()).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=_PATIENCE):  # noqa: S310
+            pass
+
+    return post
+
+
+def sns_topic(arn: str, *, client: Any = None) -> Notify:
+    """Publishes alerts to an SNS topic.
+
+    Args:
+        arn: The topic's ARN, whose region is used.
+        client: A boto3 client of SNS; one is made at the first alert if not given.
+    """
+
+    def publish(alert: Alert) -> None:
+        nonlocal client
+        if client is None:
+            from boto3.session import Session
+
+            client = Session().client("sns", region_name=arn.split(":")[3])
+        body = json.dumps(alert.to_dict())
+        client.publish(TopicArn=arn, Subject="A budget runs out", Message=body)
+
+    return publish

@@ -1,0 +1,524 @@
+"""The guard: a callback handler that refuses calls before they break a budget."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from langchain_lean.accounting.prices.book import PriceBook
+from langchain_lean.accounting.recording.events import Call, Event, Outcome
+from langchain_lean.accounting.recording.recorder import Recorder
+from langchain_lean.accounting.reporting import report_blocked
+from langchain_lean.accounting.tokens.counter import TokenCounter
+from langchain_lean.budgets.alerts import Notify, Watch, notifier
+from langchain_lean.budgets.budget import Budget
+from langchain_lean.budgets.errors import (
+    BudgetExceededError,
+    CallRefusedError,
+    MissingKeyError,
+)
+from langchain_lean.budgets.estimates import Ask, Estimate, Estimator
+from langchain_lean.budgets.reservations import Grant, OnStoreError, Reservations
+from langchain_lean.budgets.storage import (
+    Claim,
+    Counter,
+    Refusal,
+    Storage,
+    open_storage,
+)
+from langchain_lean.budgets.storage.base import LATE, MOST, check_seconds
+from langchain_lean.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+
+    from langchain_lean.accounting.ledger import TokenLedger
+
+_REASON = "over budget"
+_SWEPT = 256  # calls after which those that will never end are dropped
+
+_guards: weakref.WeakSet[BudgetGuard] = weakref.WeakSet()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetStatus:
+    """How a budget stands.
+
+    Attributes:
+        budget: The budget.
+        used: What was used, in dollars, tokens or calls.
+        held: What calls under way have reserved.
+        remaining: What a new call could reserve; None for no limit.
+        overshoot: By how much `used` is above the limit: what answers were longer
+            than what had been reserved for them.
+        resets_at: When a new window begins, in UTC; None for never.
+    """
+
+    budget: Budget
+    used: Decimal | int
+    held: Decimal | int
+    remaining: Decimal | int | None
+    overshoot: Decimal | int
+    resets_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a call asks of the budgets.
+
+    Attributes:
+        ask: The call.
+        estimate: What it may use.
+        claims: What it claims of each budget.
+        now: When it asked, in seconds since the epoch.
+    """
+
+    ask: Ask
+    estimate: Estimate
+    claims: tuple[tuple[Budget, Claim], ...]
+    now: float
+
+    @property
+    def counted(self) -> list[Claim]:
+        """The claims a store decides on: one call has no past."""
+        return [claim for budget, claim in self.claims if budget.per != "call"]
+
+    def misfit(
+        self, counters: Mapping[str, Counter]
+    ) -> tuple[Budget, Claim, Counter] | None:
+        """The first budget that the call does not fit into.
+
+        Args:
+            counters: How the counters stand, by key.
+        """
+        for budget, claim in self.claims:
+            counter = counters.get(claim.key, Counter())
+            if counter.taken + claim.amount > claim.limit:
+                return budget, claim, counter
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A demand that was granted."""
+
+    demand: Demand
+    grant: Grant
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """A demand that was refused.
+
+    Attributes:
+        demand: The demand.
+        counters: How the counters stood, by key.
+    """
+
+    demand: Demand
+    counters: Mapping[str, Counter]
+
+    def error(self) -> BudgetExceededError:
+        """What is raised for it."""
+        misfit = self.demand.misfit(self.counters)
+        if misfit is None:  # pragma: no cover - a store refuses what does not fit
+            msg = "A store refused what fits."
+            raise RuntimeError(msg)
+        budget, claim, counter = misfit
+        return BudgetExceededError(
+            budget,
+            key=claim.key,
+            limit=claim.limit,
+            used=counter.taken,
+            requested=claim.amount,
+            now=self.demand.now,
+        )
+
+
+reserved_ahead: ContextVar[list[Reservation] | None] = ContextVar(
+    "langchain_lean_reserved_ahead", default=None
+)
+"""A reservation for the next call of this context, made by whoever makes the call."""
+
+
+class BudgetGuard(Recorder):
+    """Keeps calls within budgets: reserves before each, settles after it.
+
+    A callback handler for models, chains, graphs and agents. A call that does not fit
+    is never made: `BudgetExceededError` is raised in its place. Give all budgets to one
+    guard: it decides on all of them in one step.
+
+    Args:
+        budgets: What may be spent; a call must fit into all.
+        store: `memory://` for this process alone, `sqlite:///file.db` for one machine,
+            `redis://host:6379/0` or `dynamodb://table?region=...` for several; or a
+            `Storage`.
+        ledger: Told of refused calls (in a graph and inside `track()` the ledger is
+            found without it), and its counter and prices are used.
+        prices: Prices, if there is no ledger.
+        counter: Estimates calls, if there is no ledger; learns from their answers.
+        notify: Told when `warn_at` of a budget is used: a function of an `Alert`, an
+            SNS topic's ARN, or a webhook's URL.
+        on_store_error: What to do when the store cannot be reached: `block` refuses
+            calls; `local` lets each process keep the limits by itself, so that the
+            bound is the limit times the processes; `allow` lets all calls through.
+        require_key: Refuse calls that do not say whom they are for, where a budget is
+            `by` somebody. Otherwise all such calls share a counter.
+        lease: Seconds a call may take. What it reserved is freed then, except for its
+            input; should it end after all within an hour, it is settled.
+        namespace: Keeps applications apart that share a server.
+        clock: Seconds since the epoch.
+
+    Raises:
+        ConfigurationError: If something of this makes no sense.
+
+    Example:
+        ```python
+        guard = BudgetGuard(Budget(usd="1.00", per="day", by="user_id"))
+        chain.invoke(question, config={"callbacks": [guard]})
+        ```
+    """
+
+    raise_error = True
+    # Inline, a handler that raises leaves a coroutine behind that nobody awaits.
+    run_inline = False
+
+    def __init__(
+        self,
+        *budgets: Budget,
+        store: str | Storage = "memory://",
+        ledger: TokenLedger | None = None,
+        prices: PriceBook | None = None,
+        counter: TokenCounter | None = None,
+        notify: Notify | str | None = None,
+        on_store_error: OnStoreError = "block",
+        require_key: bool = False,
+        lease: float = 600.0,
+        namespace: str = "lean",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        check_seconds("lease=", lease)
+        super().__init__(abandon_after=lease, clock=clock, timer=time.perf_counter)
+        self.budgets = _checked(budgets)
+        self.storage = open_storage(store, namespace)
+        self.ledger = ledger
+        self.require_key = require_key
+        self._lease = lease
+        self._reservations = Reservations(
+            self.storage, lease=lease, on_store_error=on_store_error, clock=clock
+        )
+        self._estimator = Estimator(
+            counter or (ledger.counter if ledger else TokenCounter()),
+            _prices(budgets, prices or (ledger.prices if ledger else None)),
+        )
+        self._learns_input = counter is not None or ledger is None
+        told = None if notify is None else notifier(notify)
+        self._watch = Watch(self.storage, told, clock)
+        self._open: dict[str, Reservation] = {}
+        self._admitted = 0
+        _guards.add(self)
+
+    def __repr__(self) -> str:
+        """Name the budgets and the kind of store."""
+        budgets = ", ".join(map(repr, self.budgets))
+        return f"BudgetGuard({budgets}, store={type(self.storage).__name__})"
+
+    def __deepcopy__(self, memo: object) -> BudgetGuard:
+        """Stay one guard, also where a model that carries it is copied."""
+        return self
+
+    def status(self, *, run_id: str = "", **keys: str) -> list[BudgetStatus]:
+        """How the budgets stand.
+
+        Args:
+            run_id: The outermost run, for budgets of each run.
+            keys: Whose budgets: the values of `by`, such as `user_id="ada"`, and
+                `thread_id` for budgets of each thread.
+
+        Returns:
+            One for each budget, in their order; one of each call has no past.
+
+        Raises:
+            ConfigurationError: If no budget is by such a key.
+            StorageError: If the store cannot be reached.
+        """
+        now = self.clock()
+        counters = self._counters(now, run_id, keys)
+        return [
+            _status(budget, self.storage.read(key) if key else Counter(), now)
+            for budget, key in counters
+        ]
+
+    async def astatus(self, *, run_id: str = "", **keys: str) -> list[BudgetStatus]:
+        """`status` for asyncio."""
+        now = self.clock()
+        counters = self._counters(now, run_id, keys)
+        return [
+            _status(budget, await self.storage.aread(key) if key else Counter(), now)
+            for budget, key in counters
+        ]
+
+    def reset(self, *, run_id: str = "", **keys: str) -> None:
+        """Let budgets begin anew in their present window.
+
+        Args:
+            run_id: As for `status`.
+            keys: As for `status`.
+
+        Raises:
+            ConfigurationError: If no budget is by such a key.
+            StorageError: If the store cannot be reached.
+        """
+        for _, key in self._counters(self.clock(), run_id, keys):
+            if key:
+                self.storage.clear(key)
+
+    async def areset(self, *, run_id: str = "", **keys: str) -> None:
+        """`reset` for asyncio."""
+        for _, key in self._counters(self.clock(), run_id, keys):
+            if key:
+                await self.storage.aclear(key)
+
+    def on_chat_model_start(
+        self,
+        serialized: dict[str, Any],
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        **kwargs: Any,
+    ) -> None:
+        """Reserve what a call may use, or refuse it.
+
+        Raises:
+            CallRefusedError: If the call may not be made.
+        """
+        super().on_chat_model_start(serialized, messages, run_id=run_id, **kwargs)
+        self._admit(run_id)
+
+    def on_llm_start(
+        self,
+        serialized: dict[str, Any],
+        prompts: list[str],
+        *,
+        run_id: UUID,
+        **kwargs: Any,
+    ) -> None:
+        """Reserve what a call may use, or refuse it.
+
+        Raises:
+            CallRefusedError: If the call may not be made.
+        """
+        super().on_llm_start(serialized, prompts, run_id=run_id, **kwargs)
+        self._admit(run_id)
+
+    def on_custom_event(self, name: str, data: Any, *, run_id: UUID, **_: Any) -> None:
+        """Savings and refusals are for ledgers."""
+
+    def demand(self, ask: Ask) -> Demand:
+        """What a call asks of the budgets.
+
+        Raises:
+            CallRefusedError: If it has no price, or does not say whom it is for.
+        """
+        now = self.clock()
+        estimate = self._estimator.estimate(ask, now)
+        claims = []
+        for budget in self.budgets:
+            whose = ask.whose(budget.keys)
+            if self.require_key and None in whose.values():
+                missing = " and ".join(k for k, v in whose.items() if v is None)
+                msg = (
+                    f"The call says no {missing}, by which there is a budget; put it "
+                    'into the metadata: config={"metadata": {...}}.'
+                )
+                raise MissingKeyError(msg)
+            amount = budget.amount(estimate.usage, estimate.cost)
+            claim = Claim(
+                budget.counter(now, whose, ask.run_id),
+                amount,
+                MOST if budget.limit is None else budget.limit,
+                budget.lasts(now, after=self._lease + LATE),
+                min(budget.amount(estimate.floor, estimate.floor_cost), amount),
+            )
+            claims.append((budget, claim))
+        return Demand(ask, estimate, tuple(claims), now)
+
+    def reserve(self, demand: Demand) -> Reservation | Shortage:
+        """Hold what a call may use of all budgets, or of none.
+
+        Raises:
+            BudgetStoreError: If the store cannot be reached and that blocks.
+        """
+        if (small := _for_one_call(demand)) is not None:
+            return small
+        return _outcome(demand, self._reservations.reserve(demand.counted))
+
+    async def areserve(self, demand: Demand) -> Reservation | Shortage:
+        """`reserve` for asyncio."""
+        if (small := _for_one_call(demand)) is not None:
+            return small
+        return _outcome(demand, await self._reservations.areserve(demand.counted))
+
+    def release(self, reservation: Reservation) -> None:
+        """Free what was reserved for a call that is not made."""
+        self._reservations.settle(reservation.grant, {})
+
+    def _admit(self, run_id: UUID) -> None:
+        """Reserve for a call that has begun, once, or refuse it."""
+        call = self._calls.get(run_id)
+        if call is None:
+            msg = "The call is refused, because the guard could not read it."
+            raise CallRefusedError(msg)
+        if call.run_id in self._open:
+            return  # the guard was given twice
+        try:
+            outcome = _take_ahead() or self.reserve(self.demand(Ask.of(call)))
+            if isinstance(outcome, Shortage):
+                raise outcome.error()
+        except CallRefusedError as error:
+            self._refuse(run_id, call, error)
+            raise
+        self._open[call.run_id] = outcome
+        self._admitted += 1
+        if self._admitted % _SWEPT == 0:
+            self._forget_lost()
+
+    def _refuse(self, run_id: UUID, call: Call, error: CallRefusedError) -> None:
+        """Undo what was begun for a call that is not made, and report it."""
+        for guard in list(_guards):
+            guard._drop(call)
+        report_blocked(
+            run_id,
+            reason=_REASON if isinstance(error, BudgetExceededError) else str(error),
+            model=call.model,
+            provider=call.metadata.get("ls_provider"),
+            metadata=call.metadata,
+            parent_run_id=UUID(call.parent_id) if call.parent_id else None,
+            callbacks=None if self.ledger is None else [self.ledger],
+        )
+
+    def _drop(self, refused: Call) -> None:
+        """Free what was reserved for a call, and for others of its `generate`."""
+        for run_id, call in list(self._calls.items()):
+            if call.run_id == refused.run_id or (
+                call.batch is not None and call.batch is refused.batch
+            ):
+                self._calls.pop(run_id, None)
+                reservation = self._open.pop(call.run_id, None)
+                if reservation is not None:
+                    self.release(reservation)
+
+    def _received(self, event: Event) -> None:
+        """Settle a call that has ended."""
+        if isinstance(event, Outcome):
+            reservation = self._open.pop(event.call.run_id, None)
+            if reservation is not None:
+                self._settle(reservation, event)
+
+    def _passed_on(self, call: Call) -> None:
+        """Free what was reserved for a model that only wraps another one."""
+        reservation = self._open.pop(call.run_id, None)
+        if reservation is not None:
+            self.release(reservation)
+
+    def _settle(self, reservation: Reservation, outcome: Outcome) -> None:
+        demand, grant = reservation.demand, reservation.grant
+        spent = self._estimator.spent(outcome, self.clock())
+        # A model whose answer has no price costs what was reserved for it.
+        cost = demand.estimate.cost if spent.cost is None else spent.cost
+        actuals = {}
+        for budget, claim in demand.claims if spent.made else ():
+            if budget.per != "call":
+                actuals[claim.key] = budget.amount(spent.usage, cost)
+        counters = self._reservations.settle(grant, actuals)
+        if spent.made and spent.reported:
+            learns = self._learns_input
+            self._estimator.learn(demand.ask, spent.usage, count_input=learns)
+        for budget, claim in demand.claims:
+            if budget.warn_at is not None and claim.key in counters:
+                used = counters[claim.key].used
+                self._watch.check(budget, claim.key, used, (budget.warn_at,))
+
+    def _forget_lost(self) -> None:
+        """Drop calls that never ended; their leases end by themselves."""
+        self._abandoned_calls()
+        under_way = {call.run_id for call in list(self._calls.values())}
+        for run_id in set(self._open) - under_way:
+            self._open.pop(run_id, None)
+
+    def _counters(
+        self, now: float, run_id: str, keys: Mapping[str, str]
+    ) -> list[tuple[Budget, str]]:
+        """The counters of somebody's budgets; an empty key for those of a call."""
+        known = {key for budget in self.budgets for key in budget.keys}
+        if unknown := sorted(set(keys) - known):
+            msg = (
+                f"No budget is by {' or '.join(unknown)}; "
+                f"they are by {', '.join(sorted(known)) or 'nothing'}."
+            )
+            raise ConfigurationError(msg)
+        return [
+            (budget, "" if budget.per == "call" else budget.counter(now, keys, run_id))
+            for budget in self.budgets
+        ]
+
+
+def _checked(budgets: Sequence[Budget]) -> tuple[Budget, ...]:
+    same = {(b.unit, b.per, b.keys, b.name, b.timezone) for b in budgets}
+    if not budgets or not all(isinstance(budget, Budget) for budget in budgets):
+        msg = 'A guard takes budgets: BudgetGuard(Budget(usd="1.00", per="day")).'
+        raise ConfigurationError(msg)
+    if len(same) < len(budgets):
+        msg = "Two budgets would count the same; give one of them a name."
+        raise ConfigurationError(msg)
+    return tuple(budgets)
+
+
+def _prices(budgets: Iterable[Budget], given: PriceBook | None) -> PriceBook | None:
+    """The prices, loaded, if any budget needs them."""
+    if all(budget.unit != "usd" for budget in budgets):
+        return None
+    from langchain_lean.accounting.prices.table import price_table
+
+    price_table()  # takes half a second, which is no time to take from a call
+    return given or PriceBook()
+
+
+def _for_one_call(demand: Demand) -> Shortage | None:
+    """Whether the call alone is too large: for that no store is asked."""
+    single = [part for part in demand.claims if part[0].per == "call"]
+    alone = Demand(demand.ask, demand.estimate, tuple(single), demand.now)
+    return None if alone.misfit({}) is None else Shortage(alone, {})
+
+
+def _outcome(demand: Demand, outcome: Grant | Refusal) -> Reservation | Shortage:
+    if isinstance(outcome, Refusal):
+        return Shortage(demand, outcome.counters)
+    return Reservation(demand, outcome)
+
+
+def _take_ahead() -> Reservation | None:
+    """The reservation made ahead for this call; for a retry there is none left."""
+    ahead = reserved_ahead.get()
+    return ahead.pop() if ahead else None
+
+
+def _status(budget: Budget, counter: Counter, now: float) -> BudgetStatus:
+    limit = budget.limit
+    left = None if limit is None else max(limit - counter.taken, 0)
+    over = 0 if limit is None else max(counter.used - limit, 0)
+    return BudgetStatus(
+        budget=budget,
+        used=budget.value(counter.used),
+        held=budget.value(counter.held),
+        remaining=None if left is None else budget.value(left),
+        overshoot=budget.value(over),
+        resets_at=budget.window(now).ends,
+    )
