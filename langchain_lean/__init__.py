@@ -14,13 +14,21 @@ if TYPE_CHECKING:
     from langchain_lean.accounting.reporting import report_saving
     from langchain_lean.accounting.tokens.counter import TokenCounter
     from langchain_lean.accounting.usage import TokenUsage
+    from langchain_lean.budgets.alarms import SpendAlarm
+    from langchain_lean.budgets.budget import Budget
+    from langchain_lean.budgets.errors import BudgetExceededError
+    from langchain_lean.budgets.guard import BudgetGuard
     from langchain_lean.embeddings import local_embeddings
     from langchain_lean.errors import LeanError, UnpricedModelError
 
 __all__ = [
+    "Budget",
+    "BudgetExceededError",
+    "BudgetGuard",
     "LeanError",
     "MeteredEmbeddings",
     "PriceBook",
+    "SpendAlarm",
     "TokenCounter",
     "TokenLedger",
     "TokenUsage",
@@ -32,9 +40,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Budget": "budgets.budget",
+    "BudgetExceededError": "budgets.errors",
+    "BudgetGuard": "budgets.guard",
     "LeanError": "errors",
     "MeteredEmbeddings": "accounting.metered",
     "PriceBook": "accounting.prices.book",
+    "SpendAlarm": "budgets.alarms",
     "TokenCounter": "accounting.tokens.counter",
     "TokenLedger": "accounting.ledger",
     "TokenUsage": "accounting.usage",

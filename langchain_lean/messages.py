@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import BaseMessage, ToolCall, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolCall, ToolMessage
 
 EXAMPLE_NAMES = ("example_user", "example_assistant")
 """The names OpenAI documents for messages that are few-shot examples."""
@@ -146,6 +146,20 @@ def unpaired_tool_messages(messages: Sequence[BaseMessage]) -> list[ToolMessage]
         if isinstance(message, ToolMessage) and message.tool_call_id not in called:
             orphans.append(message)
     return orphans
+
+
+def note(message: AIMessage, *, lever: str, action: str, reason: str) -> None:
+    """Say on an answer what was done to it, in `response_metadata["lean"]`.
+
+    Args:
+        message: The answer; its list of notes is extended.
+        lever: Who did it, such as `budget`.
+        action: What was done, in a word.
+        reason: Why, or how far it went, without anything a user wrote.
+    """
+    done = {"lever": lever, "action": action, "reason": reason}
+    notes = message.response_metadata.get("lean", [])
+    message.response_metadata["lean"] = [*notes, done]
 
 
 def _is_static(message: BaseMessage) -> bool:

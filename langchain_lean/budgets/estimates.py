@@ -20,6 +20,7 @@ from langchain_lean.accounting.recording.calls import (
     node_path,
     provider_of,
 )
+from langchain_lean.accounting.recording.events import model_asked
 from langchain_lean.accounting.recording.reading import read_usage
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.accounting.usage import TokenUsage
@@ -106,16 +107,40 @@ class Ask:
     @classmethod
     def of(cls, call: Call) -> Ask:
         """What a recorded call asks for."""
-        choices = call.options.get("n")
-        return cls(
-            model=call.model,
-            provider=provider_of(call.metadata, None),
+        return cls.of_call(
             prompt=call.prompt,
-            tools=call.tools,
-            output=capped_at(call.options, call.metadata),
-            choices=choices if type(choices) is int and choices > 0 else 1,
+            options=call.options,
             metadata=call.metadata,
             run_id=call.trace.id,
+        )
+
+    @classmethod
+    def of_call(
+        cls,
+        *,
+        prompt: Sequence[BaseMessage] | str,
+        options: Mapping[str, Any],
+        metadata: Mapping[str, Any],
+        run_id: str,
+    ) -> Ask:
+        """What a call asks for, as a callback handler is told of it.
+
+        Args:
+            prompt: The messages, or a text.
+            options: Its `invocation_params`.
+            metadata: Its metadata.
+            run_id: The outermost run it belongs to.
+        """
+        choices = options.get("n")
+        return cls(
+            model=model_asked(options, metadata),
+            provider=provider_of(metadata, None),
+            prompt=prompt,
+            tools=options.get("tools") or (),
+            output=capped_at(options, metadata),
+            choices=choices if type(choices) is int and choices > 0 else 1,
+            metadata=metadata,
+            run_id=run_id,
         )
 
     def whose(self, keys: Sequence[str]) -> dict[str, str | None]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.recording.events import Call, Event, Outcome
@@ -38,8 +38,11 @@ from langchain_lean.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
+    from langchain_core.runnables import Runnable
 
     from langchain_lean.accounting.ledger import TokenLedger
+    from langchain_lean.budgets.fitting import Action
+    from langchain_lean.budgets.model import BudgetedModel
 
 _REASON = "over budget"
 _SWEPT = 256  # calls after which those that will never end are dropped
@@ -142,10 +145,10 @@ class Shortage:
         )
 
 
-reserved_ahead: ContextVar[list[Reservation] | None] = ContextVar(
+reserved_ahead: ContextVar[list[tuple[BudgetGuard, Reservation]] | None] = ContextVar(
     "langchain_lean_reserved_ahead", default=None
 )
-"""A reservation for the next call of this context, made by whoever makes the call."""
+"""What was reserved for the next call of this context by whoever makes it."""
 
 
 class BudgetGuard(Recorder):
@@ -233,6 +236,33 @@ class BudgetGuard(Recorder):
     def __deepcopy__(self, memo: object) -> BudgetGuard:
         """Stay one guard, also where a model that carries it is copied."""
         return self
+
+    def model(
+        self,
+        model: Runnable[Any, Any],
+        *,
+        lite: Runnable[Any, Any] | None = None,
+        when_over: Sequence[Action] | None = None,
+        exact: bool = False,
+    ) -> BudgetedModel:
+        """A model that adapts calls that do not fit, for chains and graphs of your own.
+
+        Args:
+            model: A chat model, or one with tools bound to it.
+            lite: The model to ask in place of it where it does not fit.
+            when_over: What to do, in the order to try it: `trim` (leave the oldest
+                turns out), `shorten` (cap the answer), `downgrade` (ask `lite`),
+                `finish` (one short last answer without tools), `raise`. All of them
+                if not given.
+            exact: Cap answers at what is reserved for them, so that no budget is
+                passed.
+
+        Raises:
+            ConfigurationError: If something of this makes no sense.
+        """
+        from langchain_lean.budgets.model import BudgetedModel
+
+        return BudgetedModel(self, model, lite=lite, when_over=when_over, exact=exact)
 
     def status(self, *, run_id: str = "", **keys: str) -> list[BudgetStatus]:
         """How the budgets stand.
@@ -370,6 +400,36 @@ class BudgetGuard(Recorder):
         """Free what was reserved for a call that is not made."""
         self._reservations.settle(reservation.grant, {})
 
+    def report_refused(
+        self,
+        ask: Ask,
+        error: CallRefusedError,
+        *,
+        run_id: UUID | None = None,
+        parent_run_id: UUID | None = None,
+    ) -> None:
+        """Have a call that was refused stand in the ledger as blocked.
+
+        Args:
+            ask: The call.
+            error: Why it was refused.
+            run_id: Its run, if it had begun.
+            parent_run_id: The run it was called from.
+        """
+        report_blocked(
+            run_id or uuid4(),
+            reason=_REASON if isinstance(error, BudgetExceededError) else str(error),
+            model=ask.model,
+            provider=ask.provider,
+            metadata=ask.metadata,
+            parent_run_id=parent_run_id,
+            callbacks=None if self.ledger is None else [self.ledger],
+        )
+
+    def outermost_run(self, run_id: UUID) -> str:
+        """The outermost run that a run belongs to, as far as the guard saw it begin."""
+        return self._trace_id(run_id, run_id)
+
     def _admit(self, run_id: UUID) -> None:
         """Reserve for a call that has begun, once, or refuse it."""
         call = self._calls.get(run_id)
@@ -379,7 +439,7 @@ class BudgetGuard(Recorder):
         if call.run_id in self._open:
             return  # the guard was given twice
         try:
-            outcome = _take_ahead() or self.reserve(self.demand(Ask.of(call)))
+            outcome = self._take_ahead() or self.reserve(self.demand(Ask.of(call)))
             if isinstance(outcome, Shortage):
                 raise outcome.error()
         except CallRefusedError as error:
@@ -390,19 +450,17 @@ class BudgetGuard(Recorder):
         if self._admitted % _SWEPT == 0:
             self._forget_lost()
 
+    def _take_ahead(self) -> Reservation | None:
+        """The reservation made ahead for this call; for a retry there is none left."""
+        ahead = reserved_ahead.get()
+        return ahead.pop()[1] if ahead and ahead[0][0] is self else None
+
     def _refuse(self, run_id: UUID, call: Call, error: CallRefusedError) -> None:
         """Undo what was begun for a call that is not made, and report it."""
         for guard in list(_guards):
             guard._drop(call)
-        report_blocked(
-            run_id,
-            reason=_REASON if isinstance(error, BudgetExceededError) else str(error),
-            model=call.model,
-            provider=call.metadata.get("ls_provider"),
-            metadata=call.metadata,
-            parent_run_id=UUID(call.parent_id) if call.parent_id else None,
-            callbacks=None if self.ledger is None else [self.ledger],
-        )
+        parent = UUID(call.parent_id) if call.parent_id else None
+        self.report_refused(Ask.of(call), error, run_id=run_id, parent_run_id=parent)
 
     def _drop(self, refused: Call) -> None:
         """Free what was reserved for a call, and for others of its `generate`."""
@@ -502,12 +560,6 @@ def _outcome(demand: Demand, outcome: Grant | Refusal) -> Reservation | Shortage
     if isinstance(outcome, Refusal):
         return Shortage(demand, outcome.counters)
     return Reservation(demand, outcome)
-
-
-def _take_ahead() -> Reservation | None:
-    """The reservation made ahead for this call; for a retry there is none left."""
-    ahead = reserved_ahead.get()
-    return ahead.pop() if ahead else None
 
 
 def _status(budget: Budget, counter: Counter, now: float) -> BudgetStatus:

@@ -28,6 +28,21 @@ BLOCKED_EVENT = "langchain_lean.blocked"
 _CLOSED_BY_CALLER = ("GeneratorExit", "CancelledError")
 
 
+def model_asked(options: Mapping[str, Any], metadata: Mapping[str, Any]) -> str | None:
+    """The model a call asks for, as its class says it.
+
+    Args:
+        options: The parameters the call is sent with.
+        metadata: Its metadata.
+    """
+    names = (
+        metadata.get("ls_model_name"),
+        options.get("model"),
+        options.get("model_name"),
+    )
+    return next((name for name in names if isinstance(name, str) and name), None)
+
+
 @dataclass(slots=True)
 class Retrieved:
     """What the retrievers of a trace returned.

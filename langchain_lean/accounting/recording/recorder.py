@@ -19,6 +19,7 @@ from langchain_lean.accounting.recording.events import (
     SAVING_EVENT,
     Call,
     Outcome,
+    model_asked,
 )
 from langchain_lean.accounting.recording.traces import Traces
 from langchain_lean.accounting.recording.wrappers import enter, leave
@@ -305,9 +306,7 @@ class Recorder(BaseCallbackHandler):
         if isinstance(options, Mapping):
             call.options = options
             call.tools = options.get("tools") or ()
-            if call.model is None:
-                model = options.get("model") or options.get("model_name")
-                call.model = model if isinstance(model, str) else None
+            call.model = model_asked(options, metadata or {})
         size = given.get("batch_size")
         if isinstance(size, int) and size > 1:
             call.batch = self._batch_of(size, parent_run_id)
@@ -343,7 +342,6 @@ class Recorder(BaseCallbackHandler):
         parent_run_id: UUID | None,
         metadata: Mapping[str, Any],
     ) -> Call:
-        model = metadata.get("ls_model_name")
         return Call(
             run_id=str(run_id),
             parent_id=None if parent_run_id is None else str(parent_run_id),
@@ -353,7 +351,7 @@ class Recorder(BaseCallbackHandler):
             tools=(),
             metadata=metadata,
             tags=(),
-            model=model if isinstance(model, str) else None,
+            model=model_asked({}, metadata),
             user_id=attributed("user_id", metadata),
             thread_id=attributed("thread_id", metadata),
             start=self.clock(),
