@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
 from enum import Enum
@@ -69,6 +69,8 @@ class Budget:
         name: Tells budgets apart that would count the same.
         timezone: Where days begin, such as `Europe/Zurich`.
         warn_at: The share from which it is told that the budget runs out.
+        unit: Which of these it limits.
+        limit: How many tokens, calls or nano-dollars that is; None for no limit.
 
     Raises:
         ConfigurationError: If it makes no sense.
@@ -90,6 +92,8 @@ class Budget:
     name: str | None = None
     timezone: str = "UTC"
     warn_at: float | None = 0.8
+    unit: Unit = field(init=False, compare=False)
+    limit: int | None = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(given := self._given()) != 1:
@@ -113,17 +117,9 @@ class Budget:
             msg = f"warn_at= is a share above 0 and up to 1, not {share!r:.40}."
             raise ConfigurationError(msg)
         _zone(self.timezone)
-        _limit(self.unit, getattr(self, self.unit))
-
-    @property
-    def unit(self) -> Unit:
-        """What it limits."""
-        return self._given()[0]
-
-    @property
-    def limit(self) -> int | None:
-        """The limit: tokens, calls, or nano-dollars; None for no limit."""
-        return _limit(self.unit, getattr(self, self.unit))
+        (unit,) = given
+        object.__setattr__(self, "unit", unit)
+        object.__setattr__(self, "limit", _limit(unit, getattr(self, unit)))
 
     @property
     def keys(self) -> tuple[str, ...]:
