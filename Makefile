@@ -23,10 +23,11 @@ lint: $(VENV)/test  ## Check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(VENV)/test  ## Measure what is promised: estimates, prices, overhead
+bench: $(VENV)/test  ## Measure what is promised: estimates, prices, overhead, budgets
 	@$(BIN)/python -m tests.benchmarks.token_estimates
 	@$(BIN)/python -m tests.benchmarks.price_lookup
 	@$(BIN)/python -m tests.benchmarks.ledger_overhead
+	@$(BIN)/python -m tests.benchmarks.budget_storage
 
 format: $(VENV)/test  ## Format the code
 	@$(BIN)/ruff check --fix-only .
