@@ -35,7 +35,8 @@ class SpendAlarm(Recorder):
         at: The shares of it to tell of.
         notify: A function of an `Alert`, an SNS topic's ARN or a webhook's URL.
         by: Who has an amount of their own, as for `Budget`.
-        name: Tells alarms apart that would count the same.
+        name: What it is called. An alarm without a name begins anew when its amount is
+            changed.
         timezone: Where days begin.
         store: As for `BudgetGuard`.
         namespace: As for `BudgetGuard`.
@@ -72,9 +73,9 @@ class SpendAlarm(Recorder):
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(abandon_after=600.0, clock=clock, timer=time.perf_counter)
-        self.budget = Budget(
-            usd=usd, per=per, by=by, name=name or "alarm", timezone=timezone
-        )
+        # Two alarms on the same calls must not count on one counter.
+        named = name or f"alarm at ${usd}"
+        self.budget = Budget(usd=usd, per=per, by=by, name=named, timezone=timezone)
         if per in ("call", "run", "thread"):
             msg = "An alarm is per minute, hour, day, month or total."
             raise ConfigurationError(msg)

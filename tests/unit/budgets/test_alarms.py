@@ -181,6 +181,19 @@ class TestSpendAlarm:
         ask(model, alarm)
         assert inbox.thresholds == [0.5]
 
+    def test_two_alarms_on_one_store_count_by_themselves(
+        self, model: Any, store: Storage, clock: Clock
+    ) -> None:
+        inboxes = [Inbox(), Inbox()]
+        alarms = [
+            self.alarm(model, store, inbox, clock, usd=usd, at=(1.0,))
+            for inbox, usd in zip(inboxes, (cents(model), "1"), strict=True)
+        ]
+        ask(model, *alarms, times=9)
+        assert inboxes == [[], []]
+        ask(model, *alarms)
+        assert [inbox.thresholds for inbox in inboxes] == [[1.0], []]
+
     def test_people_have_amounts_of_their_own(
         self, model: Any, store: Storage, inbox: Inbox, clock: Clock
     ) -> None:
