@@ -529,10 +529,10 @@ class BudgetGuard(Recorder):
 
 
 def _checked(budgets: Sequence[Budget]) -> tuple[Budget, ...]:
-    same = {(b.unit, b.per, b.keys, b.name, b.timezone) for b in budgets}
     if not budgets or not all(isinstance(budget, Budget) for budget in budgets):
         msg = 'A guard takes budgets: BudgetGuard(Budget(usd="1.00", per="day")).'
         raise ConfigurationError(msg)
+    same = {(b.unit, b.per, b.keys, b.name, b.timezone) for b in budgets}
     if len(same) < len(budgets):
         msg = "Two budgets would count the same; give one of them a name."
         raise ConfigurationError(msg)
