@@ -15,6 +15,7 @@ from langchain_lean.budgets.storage.base import (
     Refusal,
     Storage,
 )
+from langchain_lean.lifecycle import keep_until_exit
 
 
 class _Held(NamedTuple):
@@ -85,6 +86,7 @@ class MemoryStorage(Storage):
         self._lock = threading.Lock()
         self._books: dict[str, _Book] = {}
         self._reserved = 0
+        keep_until_exit(self, early=False)
 
     def read(self, key: str) -> Counter:
         """How a counter stands; nothing where there is none."""

@@ -76,7 +76,7 @@ class SQLiteStorage(Storage):
         self._file = SQLiteFile(path, _SCHEMA)
         self._clock = clock
         self._reserved = 0
-        keep_until_exit(self, early=False)
+        keep_until_exit(self._file, early=False)
 
     def read(self, key: str) -> Counter:
         """How a counter stands; nothing where there is none."""
@@ -91,18 +91,6 @@ class SQLiteStorage(Storage):
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         self._file.close()
-
-    def hold(self) -> None:
-        """Take the lock, so that no other thread holds it while the process forks."""
-        self._file.hold()
-
-    def release(self) -> None:
-        """Let go of the lock again."""
-        self._file.release()
-
-    def forget(self) -> None:
-        """Open the file anew in a forked process."""
-        self._file.forget()
 
     def _reserve(self, wanted: Lease, seconds: float) -> Lease | Refusal:
         with self._file.transaction() as connection:
