@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -404,6 +406,25 @@ class SharedStorageContract(StorageContract):
         assert sum(admitted) == limit
         with storage_from_url(url) as storage:
             assert storage.read(key) == Counter(used=limit, held=0)
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    def test_a_forked_process_goes_on_with_the_same_store(
+        self, url: str, key: str
+    ) -> None:
+        code = (
+            "import os, sys\n"
+            "from langchain_lean.budgets.storage import Claim, storage_from_url\n"
+            "storage = storage_from_url(sys.argv[1])\n"
+            "claim = Claim(sys.argv[2], 1, 10, None)\n"
+            "storage.reserve([claim], lease=600)\n"
+            "if child := os.fork():\n"
+            "    os.waitpid(child, 0)\n"
+            "storage.reserve([claim], lease=600)\n"
+            "print(storage.read(claim.key).held, flush=True)\n"
+            "os._exit(0)\n"
+        )
+        command = [sys.executable, "-W", "error", "-c", code, url, key]
+        assert subprocess.check_output(command, text=True).split() == ["2", "3"]
 
 
 def reserve_and_settle(url: str, key: str, limit: int, times: int) -> int:
