@@ -10,6 +10,7 @@ from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langchain_core.callbacks.manager import dispatch_custom_event
 
 from langchain_lean.accounting.recording.events import BLOCKED_EVENT, SAVING_EVENT
+from langchain_lean.accounting.recording.recorder import recorders
 from langchain_lean.accounting.savings import Saving, SavingKind
 from langchain_lean.accounting.tracking import tracked
 from langchain_lean.accounting.usage import TokenUsage
@@ -80,7 +81,8 @@ def report_blocked(
     """Report a call that was refused before it was made.
 
     It stands once in the ledger, as `blocked`, whether or not the ledger saw it
-    start. Goes the way `report_saving` goes, and never raises.
+    start. Goes the way `report_saving` goes, and to every ledger that saw the call
+    start; never raises.
 
     Args:
         run_id: The run that was refused.
@@ -102,6 +104,9 @@ def report_blocked(
             "parent_run_id": parent_run_id,
         }
         _tell(BLOCKED_EVENT, data, callbacks)
+        for recorder in recorders():
+            if recorder.under_way(run_id):
+                recorder.on_custom_event(BLOCKED_EVENT, data, run_id=run_id)
     except Exception as error:
         logger.warning("A blocked call could not be reported: %s", type(error).__name__)
 

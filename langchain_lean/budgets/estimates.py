@@ -194,18 +194,26 @@ class Estimator:
     Args:
         counter: Counts the input.
         prices: Prices it; None where no budget is in dollars.
+        must_price: Refuse calls that have no price.
     """
 
-    def __init__(self, counter: TokenCounter, prices: PriceBook | None) -> None:
+    def __init__(
+        self,
+        counter: TokenCounter,
+        prices: PriceBook | None,
+        *,
+        must_price: bool = False,
+    ) -> None:
         self.counter = counter
         self.lengths = OutputLengths()
         self._prices = prices
+        self._must_price = must_price
 
     def estimate(self, ask: Ask, now: float) -> Estimate:
         """What a call may use.
 
         Raises:
-            UnpricedCallError: If a budget is in dollars and the model has no price.
+            UnpricedCallError: If a budget limits dollars and the model has no price.
         """
         bound, count = self._input(ask)
         output = ask.output
@@ -215,7 +223,7 @@ class Estimator:
         floor = TokenUsage(input=min(count, bound))
         models = (ask.model,)
         cost = self._cost(usage, models, ask.provider, now)
-        if cost is None and self._prices is not None:
+        if cost is None and self._must_price:
             raise UnpricedCallError(str(ask.model), ask.provider)
         floor_cost = self._cost(floor, models, ask.provider, now)
         return Estimate(usage=usage, cost=cost, floor=floor, floor_cost=floor_cost)

@@ -86,13 +86,13 @@ def options(
 
 
 # The model decides what fits, so it comes first; a cap takes what the rest leaves over.
-_FIRST = ("downgrade", "trim", "shorten")
+_FIRST: tuple[Action, ...] = ("downgrade", "trim", "shorten")
 
 
 def _done(
     call: Candidate, actions: Sequence[Action], output: int, fits: Fits
 ) -> Candidate:
-    for action in sorted(actions, key=_FIRST.index):
+    for action in (action for action in _FIRST if action in actions):
         if action == "downgrade":
             note = Note("downgrade", "the lite model was asked")
             call = replace(call, lite=True, notes=(*call.notes, note))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 import time
-import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.recording.events import Call, Event, Outcome
-from langchain_lean.accounting.recording.recorder import Recorder
+from langchain_lean.accounting.recording.recorder import Recorder, recorders
+from langchain_lean.accounting.recording.wrappers import drop
 from langchain_lean.accounting.reporting import report_blocked
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.budgets.alerts import Notify, Watch, notifier
@@ -45,9 +49,8 @@ if TYPE_CHECKING:
     from langchain_lean.budgets.model import BudgetedModel
 
 _REASON = "over budget"
+_REMEMBERED = 1_000
 _SWEPT = 256  # calls after which those that will never end are dropped
-
-_guards: weakref.WeakSet[BudgetGuard] = weakref.WeakSet()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +154,34 @@ reserved_ahead: ContextVar[list[tuple[BudgetGuard, Reservation]] | None] = Conte
 """What was reserved for the next call of this context by whoever makes it."""
 
 
+class _Refused:
+    """The calls that were refused of late, by any guard of this process."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, None] = {}
+        self._batches: deque[Call] = deque(maxlen=_REMEMBERED)
+
+    def add(self, call: Call) -> None:
+        """A call was refused, and with it all of its `generate`."""
+        self._runs[call.run_id] = None
+        if call.batch is not None:
+            self._batches.append(call)
+        if len(self._runs) > _REMEMBERED:
+            # Other threads may be at the same.
+            with suppress(StopIteration, RuntimeError):
+                self._runs.pop(next(iter(self._runs)), None)
+
+    def __contains__(self, call: Call) -> bool:
+        if call.run_id in self._runs:
+            return True
+        return call.batch is not None and any(
+            _together(call, refused) for refused in list(self._batches)
+        )
+
+
+_refused = _Refused()
+
+
 class BudgetGuard(Recorder):
     """Keeps calls within budgets: reserves before each, settles after it.
 
@@ -220,13 +251,15 @@ class BudgetGuard(Recorder):
         self._estimator = Estimator(
             counter or (ledger.counter if ledger else TokenCounter()),
             _prices(budgets, prices or (ledger.prices if ledger else None)),
+            must_price=any(b.unit == "usd" and b.limit is not None for b in budgets),
         )
         self._learns_input = counter is not None or ledger is None
         told = None if notify is None else notifier(notify)
         self._watch = Watch(self.storage, told, clock)
-        self._open: dict[str, Reservation] = {}
+        self._open: dict[str, Reservation | None] = {}  # None while it is asked for
+        self._lost: set[str] = set()
         self._admitted = 0
-        _guards.add(self)
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         """Name the budgets and the kind of store."""
@@ -416,15 +449,18 @@ class BudgetGuard(Recorder):
             run_id: Its run, if it had begun.
             parent_run_id: The run it was called from.
         """
-        report_blocked(
+        report = partial(
+            report_blocked,
             run_id or uuid4(),
             reason=_REASON if isinstance(error, BudgetExceededError) else str(error),
             model=ask.model,
             provider=ask.provider,
             metadata=ask.metadata,
             parent_run_id=parent_run_id,
-            callbacks=None if self.ledger is None else [self.ledger],
         )
+        report()
+        if self.ledger is not None:
+            report(callbacks=[self.ledger])
 
     def outermost_run(self, run_id: UUID) -> str:
         """The outermost run that a run belongs to, as far as the guard saw it begin."""
@@ -436,8 +472,10 @@ class BudgetGuard(Recorder):
         if call is None:
             msg = "The call is refused, because the guard could not read it."
             raise CallRefusedError(msg)
-        if call.run_id in self._open:
-            return  # the guard was given twice
+        with self._lock:
+            if call.run_id in self._open:
+                return  # the guard was given twice
+            self._open[call.run_id] = None
         try:
             outcome = self._take_ahead() or self.reserve(self.demand(Ask.of(call)))
             if isinstance(outcome, Shortage):
@@ -446,6 +484,8 @@ class BudgetGuard(Recorder):
             self._refuse(run_id, call, error)
             raise
         self._open[call.run_id] = outcome
+        if call in _refused:  # by another thread, before this one had reserved
+            self._drop(call)
         self._admitted += 1
         if self._admitted % _SWEPT == 0:
             self._forget_lost()
@@ -457,21 +497,26 @@ class BudgetGuard(Recorder):
 
     def _refuse(self, run_id: UUID, call: Call, error: CallRefusedError) -> None:
         """Undo what was begun for a call that is not made, and report it."""
-        for guard in list(_guards):
-            guard._drop(call)
+        _refused.add(call)
         parent = UUID(call.parent_id) if call.parent_id else None
         self.report_refused(Ask.of(call), error, run_id=run_id, parent_run_id=parent)
+        for recorder in recorders():
+            if isinstance(recorder, BudgetGuard):
+                recorder._drop(call)
 
     def _drop(self, refused: Call) -> None:
         """Free what was reserved for a call, and for others of its `generate`."""
+        gone = [refused.run_id]
         for run_id, call in list(self._calls.items()):
-            if call.run_id == refused.run_id or (
-                call.batch is not None and call.batch is refused.batch
-            ):
+            if call.run_id == refused.run_id or _together(call, refused):
                 self._calls.pop(run_id, None)
-                reservation = self._open.pop(call.run_id, None)
-                if reservation is not None:
-                    self.release(reservation)
+                gone.append(call.run_id)
+                if call.nest is not None:
+                    drop(call.nest)
+        for name in gone:
+            reservation = self._open.pop(name, None)
+            if reservation is not None:
+                self.release(reservation)
 
     def _received(self, event: Event) -> None:
         """Settle a call that has ended."""
@@ -508,13 +553,16 @@ class BudgetGuard(Recorder):
         """Drop calls that never ended; their leases end by themselves."""
         self._abandoned_calls()
         under_way = {call.run_id for call in list(self._calls.values())}
-        for run_id in set(self._open) - under_way:
+        lost = set(self._open) - under_way
+        for run_id in lost & self._lost:  # one that was not lost before may be ending
             self._open.pop(run_id, None)
+        self._lost = lost
 
     def _counters(
         self, now: float, run_id: str, keys: Mapping[str, str]
     ) -> list[tuple[Budget, str]]:
         """The counters of somebody's budgets; an empty key for those of a call."""
+        whose = {key: str(value) for key, value in keys.items()}
         known = {key for budget in self.budgets for key in budget.keys}
         if unknown := sorted(set(keys) - known):
             msg = (
@@ -523,9 +571,14 @@ class BudgetGuard(Recorder):
             )
             raise ConfigurationError(msg)
         return [
-            (budget, "" if budget.per == "call" else budget.counter(now, keys, run_id))
+            (budget, "" if budget.per == "call" else budget.counter(now, whose, run_id))
             for budget in self.budgets
         ]
+
+
+def _together(call: Call, other: Call) -> bool:
+    """Whether two calls are prompts of one `generate`, which is sent one object."""
+    return call.batch is not None and call.options is other.options
 
 
 def _checked(budgets: Sequence[Budget]) -> tuple[Budget, ...]:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from weakref import ref
+from weakref import WeakSet, ref
 
 from langchain_core.callbacks import BaseCallbackHandler
 
@@ -22,7 +22,7 @@ from langchain_lean.accounting.recording.events import (
     model_asked,
 )
 from langchain_lean.accounting.recording.traces import Traces
-from langchain_lean.accounting.recording.wrappers import enter, leave
+from langchain_lean.accounting.recording.wrappers import drop, enter, leave
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,18 @@ logger = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., None])
 
 _REMEMBERED_BLOCKS = 10_000
+_REMEMBERED_BATCHES = 1_000
 _REMEMBERED_ABANDONED = 1_000
+
+
+_recorders: WeakSet[Recorder] = WeakSet()
+_registering = threading.Lock()
+
+
+def recorders() -> list[Recorder]:
+    """All recorders of this process."""
+    with _registering:
+        return list(_recorders)
 
 
 def _never_raises(method: F) -> F:
@@ -84,8 +95,14 @@ class Recorder(BaseCallbackHandler):
         self._abandoned: dict[UUID, None] = {}
         self._blocked: dict[UUID, None] = {}
         self._traces = Traces(clock=clock, timer=timer)
-        self._batch = threading.local()
+        self._batches: dict[int, tuple[object, list[bool]]] = {}
         self._warned: set[str] = set()
+        with _registering:
+            _recorders.add(self)
+
+    def under_way(self, run_id: UUID) -> bool:
+        """Whether it saw a call begin that has not ended."""
+        return run_id in self._calls
 
     def _received(self, event: Event) -> None:
         """Take what has ended; for the ledger to say what becomes of it."""
@@ -309,7 +326,7 @@ class Recorder(BaseCallbackHandler):
             call.model = model_asked(options, metadata or {})
         size = given.get("batch_size")
         if isinstance(size, int) and size > 1:
-            call.batch = self._batch_of(size, parent_run_id)
+            call.batch = self._batch_of(call.options)
         else:
             call.nest = enter(self)
         self._calls[run_id] = call
@@ -359,13 +376,19 @@ class Recorder(BaseCallbackHandler):
             task=_current_task(),
         )
 
-    def _batch_of(self, size: int, parent_run_id: UUID | None) -> list[bool]:
-        """The list that the runs of one `generate` call share."""
-        key = (size, parent_run_id)
-        known: dict[object, tuple[list[bool], int]] = getattr(self._batch, "open", {})
-        shared, left = known.get(key, ([], size))
-        self._batch.open = {key: (shared, left - 1)} if left > 1 else {}
-        return shared
+    def _batch_of(self, options: object) -> list[bool]:
+        """The list that the runs of one `generate` call share.
+
+        They are told on several threads, but with one and the same object of options.
+        """
+        known = self._batches.get(id(options))
+        if known is None:
+            known = self._batches.setdefault(id(options), (options, []))
+            if len(self._batches) > _REMEMBERED_BATCHES:
+                # Other threads may be at the same.
+                with suppress(StopIteration, RuntimeError):
+                    self._batches.pop(next(iter(self._batches)), None)
+        return known[1]
 
     def _enter(
         self,
@@ -399,6 +422,8 @@ class Recorder(BaseCallbackHandler):
             metadata = {"ls_provider": data["provider"], **data["metadata"]}
             call = self._call("chat", [], run_id, data["parent_run_id"], metadata)
             call.model = data["model"] or call.model
+        if call.nest is not None:
+            drop(call.nest)
         self._received(Outcome(call=call, seconds=0.0, blocked=str(data["reason"])))
 
 

@@ -52,6 +52,11 @@ def _open(nest: Nest | None) -> Nest | None:
     return nest
 
 
+def drop(nest: Nest) -> None:
+    """End a call that is not made, so that no other is taken to be inside of it."""
+    nest.ended = True
+
+
 def leave(nest: Nest, message: AIMessage | None) -> bool:
     """End a call.
 
