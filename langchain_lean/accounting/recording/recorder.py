@@ -48,7 +48,7 @@ _registering = threading.Lock()
 
 
 def recorders() -> list[Recorder]:
-    """All recorders of this process."""
+    """The recorders of this process that have seen a call begin."""
     with _registering:
         return list(_recorders)
 
@@ -97,8 +97,7 @@ class Recorder(BaseCallbackHandler):
         self._traces = Traces(clock=clock, timer=timer)
         self._batches: dict[int, tuple[object, list[bool]]] = {}
         self._warned: set[str] = set()
-        with _registering:
-            _recorders.add(self)
+        self._registered = False
 
     def under_way(self, run_id: UUID) -> bool:
         """Whether it saw a call begin that has not ended."""
@@ -330,6 +329,10 @@ class Recorder(BaseCallbackHandler):
         else:
             call.nest = enter(self)
         self._calls[run_id] = call
+        if not self._registered:
+            with _registering:
+                _recorders.add(self)
+            self._registered = True
 
     def _end(
         self,
