@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -23,21 +18,21 @@ from langchain_lean.accounting.reporting import report_blocked
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.budgets.alerts import Notify, Watch, notifier
 from langchain_lean.budgets.budget import Budget
-from langchain_lean.budgets.errors import (
-    BudgetExceededError,
-    CallRefusedError,
-    MissingKeyError,
+from langchain_lean.budgets.demands import (
+    Demand,
+    Reservation,
+    Shortage,
+    make_demand,
+    outcome_of,
+    too_large,
 )
-from langchain_lean.budgets.estimates import Ask, Estimate, Estimator
-from langchain_lean.budgets.reservations import Grant, OnStoreError, Reservations
-from langchain_lean.budgets.storage import (
-    Claim,
-    Counter,
-    Refusal,
-    Storage,
-    open_storage,
-)
-from langchain_lean.budgets.storage.base import LATE, MOST, check_seconds
+from langchain_lean.budgets.errors import BudgetExceededError, CallRefusedError
+from langchain_lean.budgets.estimates import Ask, Estimator
+from langchain_lean.budgets.refusals import refused, together
+from langchain_lean.budgets.reservations import OnStoreError, Reservations
+from langchain_lean.budgets.status import BudgetStatus, status_of
+from langchain_lean.budgets.storage import Counter, Storage, open_storage
+from langchain_lean.budgets.storage.base import check_seconds
 from langchain_lean.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -49,137 +44,13 @@ if TYPE_CHECKING:
     from langchain_lean.budgets.model import BudgetedModel
 
 _REASON = "over budget"
-_REMEMBERED = 1_000
 _SWEPT = 256  # calls after which those that will never end are dropped
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetStatus:
-    """How a budget stands.
-
-    Attributes:
-        budget: The budget.
-        used: What was used, in dollars, tokens or calls.
-        held: What calls under way have reserved.
-        remaining: What a new call could reserve; None for no limit.
-        overshoot: By how much `used` is above the limit: what answers were longer
-            than what had been reserved for them.
-        resets_at: When a new window begins, in UTC; None for never.
-    """
-
-    budget: Budget
-    used: Decimal | int
-    held: Decimal | int
-    remaining: Decimal | int | None
-    overshoot: Decimal | int
-    resets_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """What a call asks of the budgets.
-
-    Attributes:
-        ask: The call.
-        estimate: What it may use.
-        claims: What it claims of each budget.
-        now: When it asked, in seconds since the epoch.
-    """
-
-    ask: Ask
-    estimate: Estimate
-    claims: tuple[tuple[Budget, Claim], ...]
-    now: float
-
-    @property
-    def counted(self) -> list[Claim]:
-        """The claims a store decides on: one call has no past."""
-        return [claim for budget, claim in self.claims if budget.per != "call"]
-
-    def misfit(
-        self, counters: Mapping[str, Counter]
-    ) -> tuple[Budget, Claim, Counter] | None:
-        """The first budget that the call does not fit into.
-
-        Args:
-            counters: How the counters stand, by key.
-        """
-        for budget, claim in self.claims:
-            counter = counters.get(claim.key, Counter())
-            if counter.taken + claim.amount > claim.limit:
-                return budget, claim, counter
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Reservation:
-    """A demand that was granted."""
-
-    demand: Demand
-    grant: Grant
-
-
-@dataclass(frozen=True, slots=True)
-class Shortage:
-    """A demand that was refused.
-
-    Attributes:
-        demand: The demand.
-        counters: How the counters stood, by key.
-    """
-
-    demand: Demand
-    counters: Mapping[str, Counter]
-
-    def error(self) -> BudgetExceededError:
-        """What is raised for it."""
-        misfit = self.demand.misfit(self.counters)
-        if misfit is None:  # pragma: no cover - a store refuses what does not fit
-            msg = "A store refused what fits."
-            raise RuntimeError(msg)
-        budget, claim, counter = misfit
-        return BudgetExceededError(
-            budget,
-            key=claim.key,
-            limit=claim.limit,
-            used=counter.taken,
-            requested=claim.amount,
-            now=self.demand.now,
-        )
 
 
 reserved_ahead: ContextVar[list[tuple[BudgetGuard, Reservation]] | None] = ContextVar(
     "langchain_lean_reserved_ahead", default=None
 )
 """What was reserved for the next call of this context by whoever makes it."""
-
-
-class _Refused:
-    """The calls that were refused of late, by any guard of this process."""
-
-    def __init__(self) -> None:
-        self._runs: dict[str, None] = {}
-        self._batches: deque[Call] = deque(maxlen=_REMEMBERED)
-
-    def add(self, call: Call) -> None:
-        """A call was refused, and with it all of its `generate`."""
-        self._runs[call.run_id] = None
-        if call.batch is not None:
-            self._batches.append(call)
-        if len(self._runs) > _REMEMBERED:
-            # Other threads may be at the same.
-            with suppress(StopIteration, RuntimeError):
-                self._runs.pop(next(iter(self._runs)), None)
-
-    def __contains__(self, call: Call) -> bool:
-        if call.run_id in self._runs:
-            return True
-        return call.batch is not None and any(
-            _together(call, refused) for refused in list(self._batches)
-        )
-
-
-_refused = _Refused()
 
 
 class BudgetGuard(Recorder):
@@ -315,7 +186,7 @@ class BudgetGuard(Recorder):
         now = self.clock()
         counters = self._counters(now, run_id, keys)
         return [
-            _status(budget, self.storage.read(key) if key else Counter(), now)
+            status_of(budget, self.storage.read(key) if key else Counter(), now)
             for budget, key in counters
         ]
 
@@ -324,7 +195,7 @@ class BudgetGuard(Recorder):
         now = self.clock()
         counters = self._counters(now, run_id, keys)
         return [
-            _status(budget, await self.storage.aread(key) if key else Counter(), now)
+            status_of(budget, await self.storage.aread(key) if key else Counter(), now)
             for budget, key in counters
         ]
 
@@ -391,27 +262,14 @@ class BudgetGuard(Recorder):
             CallRefusedError: If it has no price, or does not say whom it is for.
         """
         now = self.clock()
-        estimate = self._estimator.estimate(ask, now)
-        claims = []
-        for budget in self.budgets:
-            whose = ask.whose(budget.keys)
-            if self.require_key and None in whose.values():
-                missing = " and ".join(k for k, v in whose.items() if v is None)
-                msg = (
-                    f"The call says no {missing}, by which there is a budget; put it "
-                    'into the metadata: config={"metadata": {...}}.'
-                )
-                raise MissingKeyError(msg)
-            amount = budget.amount(estimate.usage, estimate.cost)
-            claim = Claim(
-                budget.counter(now, whose, ask.run_id),
-                amount,
-                MOST if budget.limit is None else budget.limit,
-                budget.lasts(now, after=self._lease + LATE),
-                min(budget.amount(estimate.floor, estimate.floor_cost), amount),
-            )
-            claims.append((budget, claim))
-        return Demand(ask, estimate, tuple(claims), now)
+        return make_demand(
+            ask,
+            self._estimator.estimate(ask, now),
+            self.budgets,
+            now=now,
+            lease=self._lease,
+            require_key=self.require_key,
+        )
 
     def reserve(self, demand: Demand) -> Reservation | Shortage:
         """Hold what a call may use of all budgets, or of none.
@@ -419,15 +277,15 @@ class BudgetGuard(Recorder):
         Raises:
             BudgetStoreError: If the store cannot be reached and that blocks.
         """
-        if (small := _for_one_call(demand)) is not None:
+        if (small := too_large(demand)) is not None:
             return small
-        return _outcome(demand, self._reservations.reserve(demand.counted))
+        return outcome_of(demand, self._reservations.reserve(demand.counted))
 
     async def areserve(self, demand: Demand) -> Reservation | Shortage:
         """`reserve` for asyncio."""
-        if (small := _for_one_call(demand)) is not None:
+        if (small := too_large(demand)) is not None:
             return small
-        return _outcome(demand, await self._reservations.areserve(demand.counted))
+        return outcome_of(demand, await self._reservations.areserve(demand.counted))
 
     def release(self, reservation: Reservation) -> None:
         """Free what was reserved for a call that is not made."""
@@ -484,7 +342,7 @@ class BudgetGuard(Recorder):
             self._refuse(run_id, call, error)
             raise
         self._open[call.run_id] = outcome
-        if call in _refused:  # by another thread, before this one had reserved
+        if call in refused:  # by another thread, before this one had reserved
             self._drop(call)
         self._admitted += 1
         if self._admitted % _SWEPT == 0:
@@ -497,23 +355,23 @@ class BudgetGuard(Recorder):
 
     def _refuse(self, run_id: UUID, call: Call, error: CallRefusedError) -> None:
         """Undo what was begun for a call that is not made, and report it."""
-        _refused.add(call)
+        refused.add(call)
         parent = UUID(call.parent_id) if call.parent_id else None
         self.report_refused(Ask.of(call), error, run_id=run_id, parent_run_id=parent)
         for recorder in recorders():
             if isinstance(recorder, BudgetGuard):
                 recorder._drop(call)
 
-    def _drop(self, refused: Call) -> None:
+    def _drop(self, gone: Call) -> None:
         """Free what was reserved for a call, and for others of its `generate`."""
-        gone = [refused.run_id]
+        runs = [gone.run_id]
         for run_id, call in list(self._calls.items()):
-            if call.run_id == refused.run_id or _together(call, refused):
+            if call.run_id == gone.run_id or together(call, gone):
                 self._calls.pop(run_id, None)
-                gone.append(call.run_id)
+                runs.append(call.run_id)
                 if call.nest is not None:
                     drop(call.nest)
-        for name in gone:
+        for name in runs:
             reservation = self._open.pop(name, None)
             if reservation is not None:
                 self.release(reservation)
@@ -576,11 +434,6 @@ class BudgetGuard(Recorder):
         ]
 
 
-def _together(call: Call, other: Call) -> bool:
-    """Whether two calls are prompts of one `generate`, which is sent one object."""
-    return call.batch is not None and call.options is other.options
-
-
 def _checked(budgets: Sequence[Budget]) -> tuple[Budget, ...]:
     if not budgets or not all(isinstance(budget, Budget) for budget in budgets):
         msg = 'A guard takes budgets: BudgetGuard(Budget(usd="1.00", per="day")).'
@@ -600,30 +453,3 @@ def _prices(budgets: Iterable[Budget], given: PriceBook | None) -> PriceBook | N
 
     price_table()  # takes half a second, which is no time to take from a call
     return given or PriceBook()
-
-
-def _for_one_call(demand: Demand) -> Shortage | None:
-    """Whether the call alone is too large: for that no store is asked."""
-    single = [part for part in demand.claims if part[0].per == "call"]
-    alone = Demand(demand.ask, demand.estimate, tuple(single), demand.now)
-    return None if alone.misfit({}) is None else Shortage(alone, {})
-
-
-def _outcome(demand: Demand, outcome: Grant | Refusal) -> Reservation | Shortage:
-    if isinstance(outcome, Refusal):
-        return Shortage(demand, outcome.counters)
-    return Reservation(demand, outcome)
-
-
-def _status(budget: Budget, counter: Counter, now: float) -> BudgetStatus:
-    limit = budget.limit
-    left = None if limit is None else max(limit - counter.taken, 0)
-    over = 0 if limit is None else max(counter.used - limit, 0)
-    return BudgetStatus(
-        budget=budget,
-        used=budget.value(counter.used),
-        held=budget.value(counter.held),
-        remaining=None if left is None else budget.value(left),
-        overshoot=budget.value(over),
-        resets_at=budget.window(now).ends,
-    )

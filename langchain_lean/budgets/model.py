@@ -20,43 +20,23 @@ from langchain_core.callbacks import (
     BaseCallbackManager,
     CallbackManagerForChainRun,
 )
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import (
-    AIMessage,
-    AIMessageChunk,
     BaseMessage,
     convert_to_messages,
 )
-from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.prompt_values import PromptValue
-from langchain_core.runnables import (
-    Runnable,
-    RunnableConfig,
-    RunnableParallel,
-    RunnableSequence,
-    RunnableWithFallbacks,
-)
-from langchain_core.runnables.base import RunnableBindingBase
+from langchain_core.runnables import Runnable, RunnableConfig
 
-from langchain_lean.accounting.reporting import report_saving
-from langchain_lean.accounting.usage import TokenUsage
+from langchain_lean.budgets.demands import Demand, Reservation, Shortage
 from langchain_lean.budgets.errors import UnpricedCallError
 from langchain_lean.budgets.estimates import Ask
 from langchain_lean.budgets.fitting import ACTIONS, Action, Candidate, options
-from langchain_lean.budgets.guard import (
-    BudgetGuard,
-    Demand,
-    Reservation,
-    Shortage,
-    reserved_ahead,
-)
+from langchain_lean.budgets.guard import BudgetGuard, reserved_ahead
+from langchain_lean.budgets.notes import Accepted, last_chunk, note_what_was_done
 from langchain_lean.errors import ConfigurationError
-from langchain_lean.messages import note
+from langchain_lean.models import capped, chat_model_of
 
-_LEVER = "budget"
-_CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
-_ENDED_ON_CAP = ("length", "max_tokens", "MAX_TOKENS", "max_output_tokens")
-_REASONS = ("finish_reason", "stop_reason", "stopReason")
 _Derive = Callable[[Any], Runnable[Any, Any]]
 
 
@@ -75,23 +55,6 @@ class _Call:
     options: Mapping[str, Any]
     metadata: Mapping[str, Any]
     run_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Accepted:
-    """A call as it is made.
-
-    Attributes:
-        candidate: The way it is made.
-        reservation: What is reserved for it.
-        asked: What it would have taken as it was asked for.
-        runnable: Makes it.
-    """
-
-    candidate: Candidate
-    reservation: Reservation
-    asked: Demand
-    runnable: Runnable[Any, Any]
 
 
 class BudgetedModel(Runnable[LanguageModelInput, Any]):
@@ -137,7 +100,7 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
         self._derive = _derive or _as_it_is
         for each in (model, lite):
             if each is not None:
-                _chat_model(self._derive(each))
+                chat_model_of(self._derive(each))
         self.guard = guard
         self.model = model
         self.lite = lite
@@ -217,7 +180,7 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
             sent = accepted.candidate.messages
             config = self._watched(config, accepted)
             answer = accepted.runnable.invoke(sent, config, **kwargs)
-        _finish(accepted, answer)
+        note_what_was_done(accepted, answer)
         return answer
 
     async def _ainvoke(
@@ -233,7 +196,7 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
             sent = accepted.candidate.messages
             config = self._watched(config, accepted)
             answer = await accepted.runnable.ainvoke(sent, config, **kwargs)
-        _finish(accepted, answer)
+        note_what_was_done(accepted, answer)
         return answer
 
     def _stream(
@@ -252,7 +215,7 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
             for chunk in accepted.runnable.stream(sent, config, **kwargs):
                 chunks.append(chunk)
                 yield chunk
-        yield from _last_chunk(accepted, chunks)
+        yield from last_chunk(accepted, chunks)
 
     async def _astream(
         self,
@@ -270,7 +233,7 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
             async for chunk in accepted.runnable.astream(sent, config, **kwargs):
                 chunks.append(chunk)
                 yield chunk
-        for chunk in _last_chunk(accepted, chunks):
+        for chunk in last_chunk(accepted, chunks):
             yield chunk
 
     def _derived(self, derive: _Derive, *, structured: bool = False) -> BudgetedModel:
@@ -300,7 +263,7 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
 
     def _negotiate(
         self, call: _Call
-    ) -> Generator[Demand, Reservation | Shortage, _Accepted]:
+    ) -> Generator[Demand, Reservation | Shortage, Accepted]:
         """Ask for the call, then for the ways that fit into what is left.
 
         Yields:
@@ -346,21 +309,21 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
 
     def _accepted(
         self, candidate: Candidate, reservation: Reservation, asked: Demand
-    ) -> _Accepted:
-        return _Accepted(candidate, reservation, asked, self._runnable(candidate))
+    ) -> Accepted:
+        return Accepted(candidate, reservation, asked, self._runnable(candidate))
 
     def _runnable(self, candidate: Candidate) -> Runnable[Any, Any]:
         """What makes a call in this way."""
         model = self.lite if candidate.lite and self.lite is not None else self.model
         if not candidate.tools:
-            model = _chat_model(model)[0]
+            model = chat_model_of(model)[0]
         if candidate.output is not None:
-            model = _capped(model, candidate.output)
+            model = capped(model, candidate.output)
         return self._derive(model) if candidate.tools else model
 
     def _demand(self, call: _Call, candidate: Candidate) -> Demand:
         """What a call asks of the budgets in this way."""
-        model, bound = _chat_model(self._runnable(candidate))
+        model, bound = chat_model_of(self._runnable(candidate))
         options = {**bound, **call.options}
         sent = model._get_invocation_params(**options)
         metadata = {**call.metadata, **model._get_ls_params(**options)}
@@ -372,7 +335,7 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
         )
         return self.guard.demand(ask)
 
-    def _watched(self, config: RunnableConfig, accepted: _Accepted) -> RunnableConfig:
+    def _watched(self, config: RunnableConfig, accepted: Accepted) -> RunnableConfig:
         """The configuration of a call: the guard sees it, tags say what was done."""
         callbacks = config.get("callbacks")
         if isinstance(callbacks, BaseCallbackManager):
@@ -391,31 +354,31 @@ def _as_it_is(model: Any) -> Runnable[Any, Any]:
 
 
 def _drive(
-    steps: Generator[Demand, Reservation | Shortage, _Accepted], guard: BudgetGuard
-) -> _Accepted:
+    steps: Generator[Demand, Reservation | Shortage, Accepted], guard: BudgetGuard
+) -> Accepted:
     try:
         demand = next(steps)
         while True:
             demand = steps.send(guard.reserve(demand))
     except StopIteration as done:
-        accepted: _Accepted = done.value
+        accepted: Accepted = done.value
         return accepted
 
 
 async def _adrive(
-    steps: Generator[Demand, Reservation | Shortage, _Accepted], guard: BudgetGuard
-) -> _Accepted:
+    steps: Generator[Demand, Reservation | Shortage, Accepted], guard: BudgetGuard
+) -> Accepted:
     try:
         demand = next(steps)
         while True:
             demand = steps.send(await guard.areserve(demand))
     except StopIteration as done:
-        accepted: _Accepted = done.value
+        accepted: Accepted = done.value
         return accepted
 
 
 @contextmanager
-def _reserved(guard: BudgetGuard, accepted: _Accepted) -> Iterator[None]:
+def _reserved(guard: BudgetGuard, accepted: Accepted) -> Iterator[None]:
     """Let the guard find the reservation when the call begins."""
     ahead = [(guard, accepted.reservation)]
     reserved_ahead.set(ahead)  # the context is this run's own
@@ -431,103 +394,3 @@ def _messages(input_: LanguageModelInput) -> list[BaseMessage]:
     if isinstance(input_, PromptValue):
         return input_.to_messages()
     return convert_to_messages([input_] if isinstance(input_, str) else input_)
-
-
-def _chat_model(runnable: Any) -> tuple[BaseChatModel, dict[str, Any]]:
-    """The chat model inside of a runnable, and the options bound to it.
-
-    Raises:
-        ConfigurationError: If there is none.
-    """
-    options: dict[str, Any] = {}
-    while not isinstance(runnable, BaseChatModel):
-        if isinstance(runnable, RunnableBindingBase):
-            options = {**runnable.kwargs, **options}
-            runnable = runnable.bound
-        elif isinstance(runnable, RunnableSequence):
-            runnable = runnable.first
-        elif isinstance(runnable, RunnableWithFallbacks):
-            runnable = runnable.runnable
-        elif isinstance(runnable, RunnableParallel) and runnable.steps__:
-            runnable = next(iter(runnable.steps__.values()))
-        else:
-            msg = (
-                "guard.model(...) takes a chat model, or one with tools bound to it, "
-                f"not {type(runnable).__name__}."
-            )
-            raise ConfigurationError(msg)
-    return runnable, options
-
-
-def _capped(model: Any, tokens: int) -> Any:
-    """The model with its answers capped, in the way its class has."""
-    if isinstance(model, RunnableBindingBase):
-        return model.model_copy(update={"bound": _capped(model.bound, tokens)})
-    for name in _CAPS:
-        if name in getattr(type(model), "model_fields", ()):
-            return model.model_copy(update={name: tokens})
-    return model.bind(max_tokens=tokens)
-
-
-def _finish(accepted: _Accepted, answer: Any) -> None:
-    """Say on an answer what was done, and report what that saved."""
-    message = answer.get("raw") if isinstance(answer, dict) else answer
-    if not isinstance(message, AIMessage):
-        return
-    candidate = accepted.candidate
-    for done in candidate.notes:
-        note(message, lever=_LEVER, action=done.action, reason=done.detail)
-    if candidate.output is not None and _ended_on_cap(message):
-        reason = f"the answer ended at {candidate.output:,} tokens"
-        note(message, lever=_LEVER, action="shortened", reason=reason)
-    if candidate.notes:
-        _report_saving(accepted, message)
-
-
-def _last_chunk(accepted: _Accepted, chunks: list[Any]) -> Iterator[AIMessageChunk]:
-    """The empty chunk that carries what was done to a streamed answer."""
-    if accepted.candidate.output is None and not accepted.candidate.notes:
-        return
-    if not chunks or not all(isinstance(chunk, AIMessageChunk) for chunk in chunks):
-        return
-    whole = add_ai_message_chunks(chunks[0], *chunks[1:])
-    before = whole.response_metadata.get("lean", [])
-    _finish(accepted, whole)
-    notes = whole.response_metadata.get("lean", [])[len(before) :]
-    if notes:
-        yield AIMessageChunk(content="", id=whole.id, response_metadata={"lean": notes})
-
-
-def _ended_on_cap(message: AIMessage) -> bool:
-    said = message.response_metadata
-    reasons = (
-        said.get(name) for name in ("finish_reason", "stop_reason", "stopReason")
-    )
-    return any(reason in _ENDED_ON_CAP for reason in reasons)
-
-
-def _report_saving(accepted: _Accepted, answer: AIMessage) -> None:
-    """Report what trimming and downgrading saved; a capped answer's rest is unknown."""
-    asked, made = accepted.asked, accepted.reservation.demand
-    left_out = asked.estimate.floor.input - made.estimate.floor.input
-    usage = TokenUsage.from_message(answer)
-    if accepted.candidate.lite and usage is not None:
-        report_saving(
-            _LEVER,
-            avoided=TokenUsage(
-                input=usage.input + max(left_out, 0), output=usage.output
-            ),
-            model=asked.ask.model or "",
-            provider=asked.ask.provider,
-            spent=usage,
-            spent_model=made.ask.model,
-            baseline=f"the call as it was asked of {asked.ask.model}",
-        )
-    elif left_out > 0:
-        report_saving(
-            _LEVER,
-            avoided=TokenUsage(input=left_out),
-            model=asked.ask.model or "",
-            provider=asked.ask.provider,
-            baseline="all turns of the chat",
-        )

@@ -17,8 +17,8 @@ from langchain_lean import (
 )
 from langchain_lean.budgets.alarms import aws_budget
 from langchain_lean.budgets.alerts import Alert, sns_topic, webhook
-from langchain_lean.budgets.guard import BudgetStatus
 from langchain_lean.budgets.model import BudgetedModel
+from langchain_lean.budgets.status import BudgetStatus
 from langchain_lean.budgets.storage import (
     Claim,
     Counter,

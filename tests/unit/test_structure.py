@@ -13,7 +13,7 @@ import langchain_lean
 PACKAGE = Path(langchain_lean.__file__).parent
 
 FLOORS = (
-    ("errors", "messages", "embeddings", "lifecycle", "sqlite_file"),
+    ("errors", "messages", "models", "embeddings", "lifecycle", "sqlite_file"),
     ("accounting",),
     ("budgets",),
     ("context", "routing", "caching"),
