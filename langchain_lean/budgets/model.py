@@ -29,7 +29,7 @@ from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from langchain_lean.budgets.demands import Demand, Reservation, Shortage
-from langchain_lean.budgets.errors import UnpricedCallError
+from langchain_lean.budgets.errors import CallRefusedError, UnpricedCallError
 from langchain_lean.budgets.estimates import Ask
 from langchain_lean.budgets.fitting import ACTIONS, Action, Candidate, options
 from langchain_lean.budgets.guard import BudgetGuard, reserved_ahead
@@ -273,10 +273,19 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
             The way that was granted.
 
         Raises:
-            BudgetExceededError: If there is none.
+            CallRefusedError: If there is none.
         """
         candidate = Candidate(call.messages)
-        asked = self._demand(call, candidate)
+        ask = self._ask(call, candidate)
+        try:
+            return (yield from self._ways(call, candidate, self.guard.demand(ask)))
+        except CallRefusedError as error:
+            self.guard.report_refused(ask, error)
+            raise
+
+    def _ways(
+        self, call: _Call, candidate: Candidate, asked: Demand
+    ) -> Generator[Demand, Reservation | Shortage, Accepted]:
         reserved = asked.estimate.usage.output
         if self.exact and asked.ask.output is None:
             candidate = replace(candidate, output=reserved // asked.ask.choices)
@@ -287,7 +296,7 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
 
         def fits(candidate: Candidate) -> bool:
             try:
-                demand = self._demand(call, candidate)
+                demand = self.guard.demand(self._ask(call, candidate))
             except UnpricedCallError:  # the lite model's
                 return False
             return demand.misfit(shortage.counters) is None
@@ -299,13 +308,11 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
             lite=self.lite is not None,
             fits=fits,
         ):
-            answer = yield self._demand(call, way)
+            answer = yield self.guard.demand(self._ask(call, way))
             if isinstance(answer, Reservation):
                 return self._accepted(way, answer, asked)
             shortage = answer
-        error = outcome.error()
-        self.guard.report_refused(asked.ask, error)
-        raise error
+        raise outcome.error()
 
     def _accepted(
         self, candidate: Candidate, reservation: Reservation, asked: Demand
@@ -321,19 +328,18 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
             model = capped(model, candidate.output)
         return self._derive(model) if candidate.tools else model
 
-    def _demand(self, call: _Call, candidate: Candidate) -> Demand:
-        """What a call asks of the budgets in this way."""
+    def _ask(self, call: _Call, candidate: Candidate) -> Ask:
+        """What a call asks of a model in this way."""
         model, bound = chat_model_of(self._runnable(candidate))
         options = {**bound, **call.options}
         sent = model._get_invocation_params(**options)
         metadata = {**call.metadata, **model._get_ls_params(**options)}
-        ask = Ask.of_call(
+        return Ask.of_call(
             prompt=candidate.messages,
             options=sent,
             metadata=metadata,
             run_id=call.run_id,
         )
-        return self.guard.demand(ask)
 
     def _watched(self, config: RunnableConfig, accepted: Accepted) -> RunnableConfig:
         """The configuration of a call: the guard sees it, tags say what was done."""
@@ -359,7 +365,12 @@ def _drive(
     try:
         demand = next(steps)
         while True:
-            demand = steps.send(guard.reserve(demand))
+            try:
+                outcome = guard.reserve(demand)
+            except CallRefusedError as error:
+                demand = steps.throw(error)
+            else:
+                demand = steps.send(outcome)
     except StopIteration as done:
         accepted: Accepted = done.value
         return accepted
@@ -371,7 +382,12 @@ async def _adrive(
     try:
         demand = next(steps)
         while True:
-            demand = steps.send(await guard.areserve(demand))
+            try:
+                outcome = await guard.areserve(demand)
+            except CallRefusedError as error:
+                demand = steps.throw(error)
+            else:
+                demand = steps.send(outcome)
     except StopIteration as done:
         accepted: Accepted = done.value
         return accepted

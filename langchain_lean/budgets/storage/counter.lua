@@ -67,20 +67,18 @@ end
 
 -- A counter without what has ended by now.
 local function book_at(now, counter, leases)
+  local book = { counter = counter, leases = leases }
   local text = redis.call('GET', counter)
   if text then
     local used, held, ends, due = string.match(text, '(%d+) (%d+) (%d+) (%d+)')
-    held, ends, due = tonumber(held), tonumber(ends), tonumber(due)
-    if ends > now or ends == NEVER then
-      local book = {
-        counter = counter, leases = leases, used = used, held = held, ends = ends, due = due
-      }
-      if due <= now then
-        end_leases(book, now)
-      end
-      return book
-    end
+    book.used, book.held = used, tonumber(held)
+    book.ends, book.due = tonumber(ends), tonumber(due)
   end
-  redis.call('DEL', counter, leases)
-  return { counter = counter, leases = leases, used = '0', held = 0, ends = 0, due = NEVER }
+  if not text or (book.ends <= now and book.ends ~= NEVER) then
+    redis.call('DEL', counter, leases)
+    book.used, book.held, book.ends, book.due = '0', 0, 0, NEVER
+  elseif book.due <= now then
+    end_leases(book, now)
+  end
+  return book
 end

@@ -23,8 +23,8 @@ local function hold(book, now, lease_ends)
   else
     redis.call('ZADD', book.leases, lease_ends, book.member)
   end
-  -- The server may drop the keys a minute or two after the end. It is told by the minute,
-  -- for a window can move with each call.
+  -- The server may drop the keys a minute or two after the end. It is told so once a
+  -- minute, for a window can move with each call.
   local minute = math.ceil(book.ends / MINUTE)
   if minute == math.ceil(before / MINUTE) then
     return save(book, 'KEEPTTL')

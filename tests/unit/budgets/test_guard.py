@@ -181,7 +181,7 @@ def test_a_model_without_a_price_is_refused_by_a_budget_in_dollars() -> None:
     with pytest.raises(UnpricedModelError):
         guard.model(model).invoke("Hi")
     assert model.calls == []
-    assert all(entry.blocked for entry in ledger.entries())
+    assert [entry.blocked for entry in ledger.entries()] == [True, True]
     tokens = BudgetGuard(Budget(tokens=5_000, per="day"))
     model.invoke("Hi", {"callbacks": [tokens]})
 

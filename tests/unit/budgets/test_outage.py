@@ -91,13 +91,15 @@ async def test_by_default_calls_are_refused(
 async def test_a_budgeted_model_is_refused_too(
     store: Unreliable, clock: Clock, model: ScriptedChatModel
 ) -> None:
+    ledger = TokenLedger()
     budgeted = guard(store, clock).model(model)
     store.gone = True
     with pytest.raises(BudgetStoreError):
-        budgeted.invoke("Is it?")
+        budgeted.invoke("Is it?", {"callbacks": [ledger]})
     with pytest.raises(BudgetStoreError):
-        await budgeted.ainvoke("Is it?")
+        await budgeted.ainvoke("Is it?", {"callbacks": [ledger]})
     assert model.calls == []
+    assert [entry.blocked for entry in ledger.entries()] == [True, True]
 
 
 async def test_local_keeps_the_limit_in_each_process(
