@@ -27,6 +27,7 @@ bench: $(VENV)/test  ## Measure what is promised: estimates, prices, overhead, b
 	@$(BIN)/python -m tests.benchmarks.token_estimates
 	@$(BIN)/python -m tests.benchmarks.price_lookup
 	@$(BIN)/python -m tests.benchmarks.ledger_overhead
+	@$(BIN)/python -m tests.benchmarks.guard_overhead
 	@$(BIN)/python -m tests.benchmarks.budget_storage
 
 format: $(VENV)/test  ## Format the code

@@ -1,4 +1,4 @@
-"""Know what a LangChain application spends, and spend less for the same answers.
+"""Know what a LangChain application spends, keep it inside a budget, and spend less.
 
 Names are loaded when they are first used, so importing the package costs little.
 """

@@ -12,10 +12,10 @@ from langchain_lean.accounting.recording.recorder import Recorder
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.budgets.alerts import Notify, Watch, notifier
 from langchain_lean.budgets.budget import Budget, Per
-from langchain_lean.budgets.estimates import Ask, Estimator
-from langchain_lean.budgets.storage import Claim, Lease, Storage, open_storage
-from langchain_lean.budgets.storage.base import LATE, MOST
-from langchain_lean.errors import ConfigurationError, LeanError
+from langchain_lean.budgets.demands import Part, make_demand
+from langchain_lean.budgets.estimates import Ask, Estimate, Estimator
+from langchain_lean.budgets.storage import Lease, Storage, open_storage
+from langchain_lean.errors import ConfigurationError, LeanError, StorageError
 
 _AWS_UNITS = {"day": "DAILY", "month": "MONTHLY"}
 _MOST_ALERTS = 5  # of one AWS budget
@@ -27,7 +27,8 @@ class SpendAlarm(Recorder):
 
     A callback handler like the ledger. It counts what calls cost after they are made,
     and tells at least once, normally once for each share and window over all
-    processes that share the store.
+    processes that share the store, on the thread of the call that reaches the share.
+    Calls of models without a price are not counted, which is logged once for each.
 
     Args:
         usd: The amount, as for `Budget`.
@@ -38,9 +39,10 @@ class SpendAlarm(Recorder):
         name: What it is called. An alarm without a name begins anew when its amount is
             changed.
         timezone: Where days begin.
-        store: As for `BudgetGuard`.
+        store: As for `BudgetGuard`; by default in memory, where an amount begins anew
+            with the process.
         namespace: As for `BudgetGuard`.
-        prices: Prices.
+        prices: What models cost; your own go in here.
         counter: Estimates what providers do not report.
         clock: Seconds since the epoch.
 
@@ -76,13 +78,11 @@ class SpendAlarm(Recorder):
         # Two alarms on the same calls must not count on one counter.
         named = name or f"alarm at ${usd}"
         self.budget = Budget(usd=usd, per=per, by=by, name=named, timezone=timezone)
+        self._counted = Budget(usd=None, per=per, by=by, name=named, timezone=timezone)
         if per in ("call", "run", "thread"):
             msg = "An alarm is per minute, hour, day, month or total."
             raise ConfigurationError(msg)
-        self.at = tuple(sorted(at))
-        if not self.at or not all(0 < share <= 10 for share in self.at):
-            msg = "at= takes shares above 0, such as (0.5, 0.8, 1.0)."
-            raise ConfigurationError(msg)
+        self.at = _shares(at)
         self.storage = open_storage(store, namespace)
         self._watch = Watch(self.storage, notifier(notify), clock)
         self._estimator = Estimator(counter or TokenCounter(), prices or PriceBook())
@@ -98,17 +98,41 @@ class SpendAlarm(Recorder):
         now, ask = self.clock(), Ask.of(outcome.call)
         spent = self._estimator.spent(outcome, now)
         if spent.cost is None:
-            self._warn_once(f"no price is known for {ask.model!r}")
+            self._warn_once(
+                f"no price is known for {ask.model!r}, so it is not counted; give the "
+                "alarm one with prices=PriceBook().with_price(...)"
+            )
             return
-        amount = self.budget.amount(spent.usage, spent.cost)
-        key = self.budget.counter(now, ask.whose(self.budget.keys))
-        window = self.budget.lasts(now, after=LATE)
-        claim = Claim(key, amount, MOST, window, floor=amount)
-        lease = self.storage.reserve([claim], lease=_COUNTING)
-        if isinstance(lease, Lease):
-            told = self.storage.settle(lease, {key: amount})
-            counter = told.get(key) or self.storage.read(key)
-            self._watch.check(self.budget, key, counter.used, self.at)
+        demand = make_demand(
+            ask,
+            Estimate(usage=spent.usage, cost=spent.cost, floor_cost=spent.cost),
+            [self._counted],
+            now=now,
+            lease=_COUNTING,
+            require_key=False,
+        )
+        (part,) = demand.parts
+        key, amount = part.claim.key, part.claim.amount
+        try:
+            lease = self.storage.reserve([part.claim], lease=_COUNTING)
+            if isinstance(lease, Lease):
+                told = self.storage.settle(lease, {key: amount})
+                counter = told.get(key) or self.storage.read(key)
+                part = Part(self.budget, part.claim, part.whose)
+                self._watch.check(part, counter.used, self.at)
+        except StorageError as error:
+            self._warn_once(str(error))
+
+
+def _shares(at: Sequence[float]) -> tuple[float, ...]:
+    try:
+        shares = tuple(sorted(at))
+        if shares and all(0 < share <= 10 for share in shares):
+            return shares
+    except TypeError:
+        pass
+    msg = "at= takes shares above 0, such as (0.5, 0.8, 1.0)."
+    raise ConfigurationError(msg)
 
 
 def aws_budget(

@@ -6,12 +6,15 @@ import json
 import logging
 import math
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from inspect import iscoroutinefunction
 from typing import Any
 
 from langchain_lean.budgets.budget import Budget
+from langchain_lean.budgets.demands import Part
 from langchain_lean.budgets.storage import (
     Claim,
     Refusal,
@@ -34,23 +37,25 @@ class Alert:
     Attributes:
         budget: The budget.
         threshold: The share that was reached.
-        used: What is used, in tokens, calls or nano-dollars.
+        used: What is used: dollars, tokens or calls.
         limit: All there is.
+        whose: By key, whose budget it is, such as `{"user_id": "ada"}`; None where the
+            calls did not say. Empty for a budget that all share.
         window: The window, such as `2026-11`; empty for none.
         resets_at: When a new one begins, in UTC; None for never.
     """
 
     budget: Budget
     threshold: float
-    used: int
-    limit: int
+    used: Decimal | int
+    limit: Decimal | int
+    whose: Mapping[str, str | None]
     window: str
     resets_at: datetime | None
 
     def __str__(self) -> str:
-        used = self.budget.words(self.used)
-        share = f"{100 * self.used / self.limit:.0f} %" if self.limit else "all"
-        return f"{share} of a budget is used: {used} of {self.budget}."
+        used = self.budget.said(self.used)
+        return f"{self.threshold:.0%} of a budget is used: {used} of {self.budget}."
 
     def to_dict(self) -> dict[str, Any]:
         """The alert as plain JSON values."""
@@ -58,9 +63,10 @@ class Alert:
             "message": str(self),
             "budget": str(self.budget),
             "threshold": self.threshold,
-            "used": str(self.budget.value(self.used)),
-            "limit": str(self.budget.value(self.limit)),
+            "used": str(self.used),
+            "limit": str(self.limit),
             "unit": self.budget.unit,
+            "whose": dict(self.whose),
             "window": self.window,
             "resets_at": self.resets_at.isoformat() if self.resets_at else None,
         }
@@ -91,42 +97,39 @@ class Watch:
         self._clock = clock
         self._told: dict[str, float] = {}
 
-    def check(
-        self, budget: Budget, key: str, used: int, shares: Sequence[float]
-    ) -> None:
+    def check(self, part: Part, used: int, shares: Sequence[float]) -> None:
         """Tell of every share that is reached; never raises.
 
         Args:
-            budget: The budget.
-            key: Its counter.
-            used: How that stands.
+            part: The budget, its counter and whose it is.
+            used: How the counter stands.
             shares: The shares to tell of.
         """
-        limit = budget.limit
+        limit = part.budget.limit
         if self._notify is None or limit is None:
             return
         for share in shares:
             if used >= max(share * limit, 1):
                 try:
-                    self._tell_once(budget, key, used, share)
+                    self._tell_once(part, used, share)
                 except StorageError as error:
                     logger.warning("An alert waits for its store: %s", error)
 
-    def _tell_once(self, budget: Budget, key: str, used: int, share: float) -> None:
+    def _tell_once(self, part: Part, used: int, share: float) -> None:
         now = self._clock()
-        news = f"{key}/told/{share:g}"
+        news = f"{part.claim.key}/told/{share:g}"
         if now < self._told.get(news, 0.0):
             return
         if len(self._told) >= _MOST_TOLD:
             self._told.clear()
         self._told[news] = now + _TELLING
-        window = budget.lasts(now, after=LATE)
+        window = part.budget.lasts(now, after=LATE)
         outcome = self._storage.reserve([Claim(news, 1, 1, window)], lease=_TELLING)
         if isinstance(outcome, Refusal):
             if outcome.counters[news].used:
                 self._told[news] = math.inf
             return
-        if self._delivered(_alert(budget, used, share, now)):
+        if self._delivered(_alert(part, used, share, now)):
             self._storage.settle(outcome, {news: 1})
             self._told[news] = math.inf
 
@@ -135,19 +138,25 @@ class Watch:
             if self._notify is not None:
                 self._notify(alert)
         except Exception as error:
-            name = type(error).__name__
-            logger.warning("An alert could not be told (%s); again in a minute.", name)
+            logger.warning(
+                "An alert of the budget %s could not be told (%s); it is tried again "
+                "with the next call after a minute.",
+                alert.budget,
+                type(error).__name__,
+            )
             return False
         return True
 
 
-def _alert(budget: Budget, used: int, share: float, now: float) -> Alert:
+def _alert(part: Part, used: int, share: float, now: float) -> Alert:
+    budget = part.budget
     window = budget.window(now)
     return Alert(
         budget=budget,
         threshold=share,
-        used=used,
-        limit=budget.limit or 0,
+        used=budget.value(used),
+        limit=budget.value(budget.limit or 0),
+        whose=part.whose,
         window=window.name,
         resets_at=window.ends,
     )
@@ -168,13 +177,18 @@ def notifier(target: Notify | str) -> Notify:
             return sns_topic(target)
         if target.startswith(("http://", "https://")):
             return webhook(target)
-    elif callable(target):
+    elif callable(target) and not _is_async(target):
         return target
     msg = (
-        "notify= takes a function, the ARN of an SNS topic or the URL of a webhook, "
-        f"not {type(target).__name__}."
+        "notify= takes a plain function, the ARN of an SNS topic or the URL of a "
+        f"webhook, not {target!r:.60}."
     )
     raise ConfigurationError(msg)
+
+
+def _is_async(target: object) -> bool:
+    called = getattr(target, "__call__", None)  # noqa: B004 - of an object of a class
+    return iscoroutinefunction(target) or iscoroutinefunction(called)
 
 
 def webhook(url: str) -> Notify:

@@ -66,7 +66,8 @@ class Budget:
             `hour`, `day` and `month` of the calendar; or `total`, for ever.
         by: Who has a budget of their own, such as `user_id`; several names for a
             budget of each combination. Looked up as a ledger looks up the user.
-        name: Tells budgets apart that would count the same.
+        name: Tells budgets apart that would count the same. Budgets of one unit, time,
+            `by`, name and time zone share a counter, whatever their limits.
         timezone: Where days begin, such as `Europe/Zurich`.
         warn_at: The share from which it is told that the budget runs out.
         unit: Which of these it limits.
@@ -210,13 +211,17 @@ class Budget:
         return Decimal(amount) / _NANO if self.unit == "usd" else amount
 
     def words(self, amount: int) -> str:
-        """An amount in words, such as `$0.97` or `8,000 input tokens`."""
+        """A whole amount in words, such as `$0.97` or `8,000 input tokens`."""
+        return self.said(self.value(amount))
+
+    def said(self, value: Decimal | int) -> str:
+        """What a person reads, in words."""
         if self.unit == "usd":
-            dollars = Decimal(amount) / _NANO
+            dollars = Decimal(value)
             cents = dollars.quantize(Decimal("0.01"))
             return f"${cents if cents == dollars else dollars.normalize():f}"
         words = self.unit.replace("_", " ")
-        return f"{amount:,} {words.removesuffix('s') if amount == 1 else words}"
+        return f"{value:,} {words.removesuffix('s') if value == 1 else words}"
 
     def _given(self) -> list[Unit]:
         return [unit for unit in UNITS if getattr(self, unit) is not _UNSET]
@@ -250,8 +255,11 @@ def _limit(unit: Unit, value: Any) -> int | None:
             msg = f"{unit}= is an integer from 0 to {MOST:,}, not {value!r:.40}."
             raise ConfigurationError(msg)
         return value
+    if isinstance(value, float):
+        msg = f'usd= takes no float, which cannot hold most amounts: usd="{value}".'
+        raise ConfigurationError(msg)
     try:
-        if isinstance(value, bool | float):
+        if isinstance(value, bool):
             raise InvalidOperation
         amount = Decimal(value) * _NANO
         if not 0 <= amount <= MOST or amount != int(amount):

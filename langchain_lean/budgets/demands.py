@@ -14,38 +14,51 @@ from langchain_lean.budgets.storage.base import LATE, MOST
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What a call asks of one budget.
+
+    Attributes:
+        budget: The budget.
+        claim: What it claims of it.
+        whose: The values of the budget's keys; None where the call does not say.
+    """
+
+    budget: Budget
+    claim: Claim
+    whose: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Demand:
     """What a call asks of the budgets.
 
     Attributes:
         ask: The call.
         estimate: What it may use.
-        claims: What it claims of each budget.
+        parts: What it asks of each budget.
         now: When it asked, in seconds since the epoch.
     """
 
     ask: Ask
     estimate: Estimate
-    claims: tuple[tuple[Budget, Claim], ...]
+    parts: tuple[Part, ...]
     now: float
 
     @property
     def counted(self) -> list[Claim]:
         """The claims a store decides on: one call has no past."""
-        return [claim for budget, claim in self.claims if budget.per != "call"]
+        return [part.claim for part in self.parts if part.budget.per != "call"]
 
-    def misfit(
-        self, counters: Mapping[str, Counter]
-    ) -> tuple[Budget, Claim, Counter] | None:
-        """The first budget that the call does not fit into.
+    def misfit(self, counters: Mapping[str, Counter]) -> Part | None:
+        """The first part that does not fit into its budget.
 
         Args:
             counters: How the counters stand, by key.
         """
-        for budget, claim in self.claims:
-            counter = counters.get(claim.key, Counter())
-            if counter.taken + claim.amount > claim.limit:
-                return budget, claim, counter
+        for part in self.parts:
+            taken = counters.get(part.claim.key, Counter()).taken
+            if taken + part.claim.amount > part.claim.limit:
+                return part
         return None
 
 
@@ -71,16 +84,16 @@ class Shortage:
 
     def error(self) -> BudgetExceededError:
         """What is raised for it."""
-        misfit = self.demand.misfit(self.counters)
-        if misfit is None:  # pragma: no cover - a store refuses what does not fit
+        part = self.demand.misfit(self.counters)
+        if part is None:  # pragma: no cover - a store refuses what does not fit
             msg = "A store refused what fits."
             raise RuntimeError(msg)
-        budget, claim, counter = misfit
+        claim = part.claim
         return BudgetExceededError(
-            budget,
+            part.budget,
             key=claim.key,
             limit=claim.limit,
-            used=counter.taken,
+            used=self.counters.get(claim.key, Counter()).taken,
             requested=claim.amount,
             now=self.demand.now,
         )
@@ -108,14 +121,15 @@ def make_demand(
     Raises:
         MissingKeyError: If it must and does not.
     """
-    claims = []
+    parts = []
     for budget in budgets:
         whose = ask.whose(budget.keys)
         if require_key and None in whose.values():
-            missing = " and ".join(k for k, v in whose.items() if v is None)
+            missing = [key for key, value in whose.items() if value is None]
+            named = ", ".join(f'"{key}": ...' for key in missing)
             msg = (
-                f"The call says no {missing}, by which there is a budget; put it into "
-                'the metadata: config={"metadata": {...}}.'
+                f"The call says no {' and '.join(missing)}, by which there is a budget; "
+                f'say it in the metadata: config={{"metadata": {{{named}}}}}.'
             )
             raise MissingKeyError(msg)
         amount = budget.amount(estimate.usage, estimate.cost)
@@ -126,13 +140,13 @@ def make_demand(
             budget.lasts(now, after=lease + LATE),
             min(budget.amount(estimate.floor, estimate.floor_cost), amount),
         )
-        claims.append((budget, claim))
-    return Demand(ask, estimate, tuple(claims), now)
+        parts.append(Part(budget, claim, whose))
+    return Demand(ask, estimate, tuple(parts), now)
 
 
 def too_large(demand: Demand) -> Shortage | None:
     """What a call lacks by itself, for which no store is asked; None for nothing."""
-    single = [part for part in demand.claims if part[0].per == "call"]
+    single = [part for part in demand.parts if part.budget.per == "call"]
     alone = Demand(demand.ask, demand.estimate, tuple(single), demand.now)
     return None if alone.misfit({}) is None else Shortage(alone, {})
 

@@ -9,7 +9,8 @@ LeanError
 
 Each is a `ModelError` and a `GraphBubbleUp` as well: middleware for models and the
 error handling of LangGraph let these through. `.with_retry` still tries again, and is
-refused again; a node's own `except Exception` still catches it.
+refused again; `.with_fallbacks` tries the fallbacks, which may fit; a node's own
+`except Exception` still catches it.
 """
 
 import math
@@ -32,9 +33,12 @@ class CallRefusedError(LeanError, ModelError, GraphBubbleUp):
 
     Attributes:
         status: The HTTP status that fits.
+        retry_after: Whole seconds after which a new try makes sense, for the HTTP
+            header; None where waiting does not help.
     """
 
-    status = 500
+    status: int = 500
+    retry_after: int | None = None
 
 
 class BudgetExceededError(CallRefusedError):
@@ -43,13 +47,14 @@ class BudgetExceededError(CallRefusedError):
     Attributes:
         budget: The budget.
         key: The counter, without anything a user wrote.
-        limit: The limit, in tokens, calls or nano-dollars.
+        limit: The limit: dollars, tokens or calls.
         used: What was used and held when it was refused.
         requested: What the call was to reserve.
-        resets_at: When a new window begins, in UTC; None where waiting does not help.
-        retry_after: Whole seconds until then, for the HTTP header; None likewise.
-        status: The HTTP status that fits: 413 where the call itself is too large, 429
-            where too much was used before.
+        resets_at: When a new window begins, in UTC; None for never.
+        retry_after: Whole seconds until then; None where waiting does not help, which
+            is so per call, run, thread and in total, and for a call that is larger
+            than the whole budget.
+        status: 413 for a budget of one call, 429 for all others.
     """
 
     def __init__(
@@ -64,37 +69,34 @@ class BudgetExceededError(CallRefusedError):
     ) -> None:
         self.budget = budget
         self.key = key
-        self.limit = limit
-        self.used = used
-        self.requested = requested
+        self.limit = budget.value(limit)
+        self.used = budget.value(used)
+        self.requested = budget.value(requested)
         self.resets_at = budget.window(now).ends
         self.status = 413 if budget.per == "call" else 429
-        self.retry_after: int | None = None
-        if self.resets_at is not None:
+        if self.resets_at is not None and requested <= limit:
             self.retry_after = max(1, math.ceil(self.resets_at.timestamp() - now))
-        self._now = now
-        super().__init__(self._sentence())
+        self._given = {"limit": limit, "used": used, "requested": requested, "now": now}
+        super().__init__(self._sentence(limit, used, requested))
 
-    def _sentence(self) -> str:
-        asked, budget = self.budget.words(self.requested), self.budget
-        if budget.per == "call":
+    def _sentence(self, limit: int, used: int, requested: int) -> str:
+        budget = self.budget
+        if requested > limit:
             return (
-                f"The call may take {asked}, and its budget is {budget}; "
-                "send less or allow more."
+                f"The call may take {budget.words(requested)}, more than its whole "
+                f"budget ({budget}); send less, cap its answer with max_tokens, or "
+                "allow more."
             )
-        taken = self.budget.words(self.used)
-        until = "; it does not begin anew by itself"
+        until = "; waiting does not help"
         if self.resets_at is not None:
             until = f"; a new one begins at {self.resets_at:%Y-%m-%d %H:%M:%S} UTC"
         return (
-            f"The budget is used up ({budget}): {taken} used or held, and the call "
-            f"may take {asked}{until}."
+            f"The budget is used up ({budget}): {budget.words(used)} used or held, and "
+            f"the call may take {budget.words(requested)}{until}."
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        values = ("key", "limit", "used", "requested")
-        state = {name: getattr(self, name) for name in values} | {"now": self._now}
-        return _rebuild, (type(self), self.budget, state)
+        return _rebuild, (type(self), self.budget, {"key": self.key, **self._given})
 
 
 class BudgetStoreError(CallRefusedError, StorageError):
@@ -111,6 +113,14 @@ class MissingKeyError(CallRefusedError, ConfigurationError):
 
 class UnpricedCallError(CallRefusedError, UnpricedModelError):
     """A call was refused: a budget is in dollars, and its model has no price."""
+
+    def __init__(self, model: str, provider: str | None = None) -> None:
+        super().__init__(model, provider)
+        self.args = (
+            f"A budget is in dollars, and no price is known for model {model!r}; give "
+            "the guard one: BudgetGuard(..., prices=PriceBook().with_price("
+            f'{model!r}, input="...", output="...")).',
+        )
 
 
 def _rebuild(

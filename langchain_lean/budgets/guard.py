@@ -65,24 +65,26 @@ class BudgetGuard(Recorder):
         store: `memory://` for this process alone, `sqlite:///file.db` for one machine,
             `redis://host:6379/0` or `dynamodb://table?region=...` for several; or a
             `Storage`.
-        ledger: Told of refused calls (in a graph and inside `track()` the ledger is
-            found without it), and its counter and prices are used.
-        prices: Prices, if there is no ledger.
-        counter: Estimates calls, if there is no ledger; learns from their answers.
-        notify: Told when `warn_at` of a budget is used: a function of an `Alert`, an
-            SNS topic's ARN, or a webhook's URL.
+        ledger: Told of refused calls. Inside `track()`, in a chain or graph, and where
+            it stands before the guard among the callbacks, a ledger is found without.
+        prices: What models cost; the ledger's prices if not given.
+        counter: Estimates what calls send, and learns from their answers; the ledger's
+            if not given.
+        notify: Told when `warn_at` of a budget is used, on the thread of the call that
+            does it: a function of an `Alert`, an SNS topic's ARN, or a webhook's URL.
         on_store_error: What to do when the store cannot be reached: `block` refuses
             calls; `local` lets each process keep the limits by itself, so that the
             bound is the limit times the processes; `allow` lets all calls through.
         require_key: Refuse calls that do not say whom they are for, where a budget is
             `by` somebody. Otherwise all such calls share a counter.
-        lease: Seconds a call may take. What it reserved is freed then, except for its
-            input; should it end after all within an hour, it is settled.
+        lease: Seconds a call may take. After that what it reserved is freed, except
+            for its input; should it end after all within an hour, it is settled.
         namespace: Keeps applications apart that share a server.
         clock: Seconds since the epoch.
 
     Raises:
-        ConfigurationError: If something of this makes no sense.
+        ConfigurationError: If something of this makes no sense. Calls raise what stands
+            in `langchain_lean.budgets.errors`, each a `CallRefusedError`.
 
     Example:
         ```python
@@ -110,6 +112,7 @@ class BudgetGuard(Recorder):
         clock: Callable[[], float] = time.time,
     ) -> None:
         check_seconds("lease=", lease)
+        _check_ledger(ledger)
         super().__init__(abandon_after=lease, clock=clock, timer=time.perf_counter)
         self.budgets = _checked(budgets)
         self.storage = open_storage(store, namespace)
@@ -156,8 +159,9 @@ class BudgetGuard(Recorder):
             lite: The model to ask in place of it where it does not fit.
             when_over: What to do, in the order to try it: `trim` (leave the oldest
                 turns out), `shorten` (cap the answer), `downgrade` (ask `lite`),
-                `finish` (one short last answer without tools), `raise`. All of them
-                if not given.
+                `finish` (one short last answer without tools, of 256 tokens), `raise`.
+                All of them if not given. An answer is not capped below 64 tokens, and
+                against a budget of calls nothing helps.
             exact: Cap answers at what is reserved for them, so that no budget is
                 passed.
 
@@ -202,6 +206,9 @@ class BudgetGuard(Recorder):
     def reset(self, *, run_id: str = "", **keys: str) -> None:
         """Let budgets begin anew in their present window.
 
+        Only the budgets that are by just these keys: `reset(user_id="ada")` leaves the
+        budgets that everybody shares alone, and `reset()` those of each user.
+
         Args:
             run_id: As for `status`.
             keys: As for `status`.
@@ -210,15 +217,13 @@ class BudgetGuard(Recorder):
             ConfigurationError: If no budget is by such a key.
             StorageError: If the store cannot be reached.
         """
-        for _, key in self._counters(self.clock(), run_id, keys):
-            if key:
-                self.storage.clear(key)
+        for key in self._to_reset(run_id, keys):
+            self.storage.clear(key)
 
     async def areset(self, *, run_id: str = "", **keys: str) -> None:
         """`reset` for asyncio."""
-        for _, key in self._counters(self.clock(), run_id, keys):
-            if key:
-                await self.storage.aclear(key)
+        for key in self._to_reset(run_id, keys):
+            await self.storage.aclear(key)
 
     def on_chat_model_start(
         self,
@@ -395,17 +400,17 @@ class BudgetGuard(Recorder):
         # A model whose answer has no price costs what was reserved for it.
         cost = demand.estimate.cost if spent.cost is None else spent.cost
         actuals = {}
-        for budget, claim in demand.claims if spent.made else ():
-            if budget.per != "call":
-                actuals[claim.key] = budget.amount(spent.usage, cost)
+        for part in demand.parts if spent.made else ():
+            if part.budget.per != "call":
+                actuals[part.claim.key] = part.budget.amount(spent.usage, cost)
         counters = self._reservations.settle(grant, actuals)
         if spent.made and spent.reported:
             learns = self._learns_input
             self._estimator.learn(demand.ask, spent.usage, count_input=learns)
-        for budget, claim in demand.claims:
-            if budget.warn_at is not None and claim.key in counters:
-                used = counters[claim.key].used
-                self._watch.check(budget, claim.key, used, (budget.warn_at,))
+        for part in demand.parts:
+            if part.budget.warn_at is not None and part.claim.key in counters:
+                used = counters[part.claim.key].used
+                self._watch.check(part, used, (part.budget.warn_at,))
 
     def _forget_lost(self) -> None:
         """Drop calls that never ended; their leases end by themselves."""
@@ -415,6 +420,16 @@ class BudgetGuard(Recorder):
         for run_id in lost & self._lost:  # one that was not lost before may be ending
             self._open.pop(run_id, None)
         self._lost = lost
+
+    def _to_reset(self, run_id: str, keys: Mapping[str, str]) -> list[str]:
+        """The counters of the budgets that are by just these keys."""
+        return [
+            key
+            for budget, key in self._counters(self.clock(), run_id, keys)
+            if key
+            and set(budget.keys) == set(keys)
+            and (budget.per == "run") == bool(run_id)
+        ]
 
     def _counters(
         self, now: float, run_id: str, keys: Mapping[str, str]
@@ -436,13 +451,30 @@ class BudgetGuard(Recorder):
 
 def _checked(budgets: Sequence[Budget]) -> tuple[Budget, ...]:
     if not budgets or not all(isinstance(budget, Budget) for budget in budgets):
-        msg = 'A guard takes budgets: BudgetGuard(Budget(usd="1.00", per="day")).'
+        msg = (
+            "A guard takes budgets, one after the other: "
+            'BudgetGuard(Budget(usd="1.00", per="day"), ...).'
+        )
         raise ConfigurationError(msg)
-    same = {(b.unit, b.per, b.keys, b.name, b.timezone) for b in budgets}
-    if len(same) < len(budgets):
-        msg = "Two budgets would count the same; give one of them a name."
-        raise ConfigurationError(msg)
+    known = set()
+    for budget in budgets:
+        counts = (budget.unit, budget.per, budget.keys, budget.name, budget.timezone)
+        if counts in known:
+            msg = f"Two budgets would count the same ({budget}); give one a name."
+            raise ConfigurationError(msg)
+        known.add(counts)
     return tuple(budgets)
+
+
+def _check_ledger(ledger: object) -> None:
+    """Refuse what is no ledger.
+
+    Raises:
+        ConfigurationError: If it is something else.
+    """
+    if ledger is not None and not isinstance(ledger, Recorder):
+        msg = f"ledger= takes a TokenLedger, not {type(ledger).__name__}."
+        raise ConfigurationError(msg)
 
 
 def _prices(budgets: Iterable[Budget], given: PriceBook | None) -> PriceBook | None:

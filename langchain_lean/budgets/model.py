@@ -61,8 +61,9 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
     """Asks a model within its budgets, and adapts calls that do not fit.
 
     Made by `BudgetGuard.model`. A Runnable for chains and graphs of your own, not a
-    chat model: `create_agent` takes `BudgetMiddleware`. What was done to a call stands
-    in its answer's `response_metadata["lean"]`, and in the ledger as a tag of the call.
+    chat model; for `create_agent` give the guard as a callback. What was done to a call
+    stands in its answer's `response_metadata["lean"]`, and in the ledger as a tag of
+    the call, such as `lean:trim`.
 
     Args:
         guard: Keeps the budgets; added to the callbacks of every call.
@@ -88,6 +89,9 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
     ) -> None:
         if when_over is None:
             when_over = [a for a in ACTIONS if a != "downgrade" or lite is not None]
+        if isinstance(when_over, str):
+            msg = f'when_over= takes a list: when_over=["{when_over:.40}"].'
+            raise ConfigurationError(msg)
         unknown = [action for action in when_over if action not in ACTIONS]
         if unknown:
             msg = f"when_over= takes {', '.join(ACTIONS)}, not {unknown[0]!r:.40}."

@@ -71,7 +71,7 @@ def test_an_alert_is_published_to_a_topic(cloud: Aws, topic: tuple[str, Any]) ->
     (message,) = published()
     assert message["Subject"] == "A budget runs out"
     told = json.loads(message["Message"])
-    assert told["message"] == "100 % of a budget is used: 1 call of 1 call per day."
+    assert told["message"] == "80% of a budget is used: 1 call of 1 call per day."
 
 
 def test_the_arn_of_a_topic_is_enough(

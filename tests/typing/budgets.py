@@ -64,6 +64,7 @@ async def asynchronous(guard: BudgetGuard) -> None:
 def error(error: BudgetExceededError) -> LeanError:
     assert_type(error.budget, Budget)
     assert_type(error.status, int)
+    assert_type(error.limit, Decimal | int)
     assert_type(error.retry_after, int | None)
     assert_type(error.resets_at, datetime | None)
     return error

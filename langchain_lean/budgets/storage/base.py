@@ -8,11 +8,13 @@ Time is each store's own: leases and windows end by its clock.
 """
 
 import asyncio
+import itertools
+import os
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
-from uuid import uuid4
 
 from langchain_lean.errors import ConfigurationError
 
@@ -23,6 +25,8 @@ LATE = 3600.0
 """Seconds after its end for which a lease can still be settled."""
 
 _LONGEST_KEY = 1_000
+_process = secrets.token_hex(12)
+_count = itertools.count()
 
 
 class Counter(NamedTuple):
@@ -254,7 +258,7 @@ def new_lease(claims: Sequence[Claim], seconds: float) -> Lease:
         msg = "A reservation has one claim or more, each of another key."
         raise ConfigurationError(msg)
     check_seconds("lease", seconds)
-    return Lease(uuid4().hex, tuple(claims))
+    return Lease(_new_id(), tuple(claims))
 
 
 def actual_amounts(lease: Lease, actuals: Mapping[str, int]) -> list[int]:
@@ -270,6 +274,14 @@ def actual_amounts(lease: Lease, actuals: Mapping[str, int]) -> list[int]:
     for amount in actuals.values():
         check_amount("amount", amount)
     return [actuals.get(key, 0) for key in keys]
+
+
+def _new_id() -> str:
+    """An id nobody else has: a random part of the process, its number, and a count.
+
+    A forked process has the same random part and another number.
+    """
+    return f"{_process}{os.getpid():x}-{next(_count):x}"
 
 
 def _only(key: str, seconds: float) -> Claim:

@@ -36,8 +36,10 @@ _HINTS = {
     " DeleteItem, and to make it CreateTable, DescribeTable and UpdateTimeToLive",
     "Validation": "a request is not valid; it needs a partition key 'pk', a string,"
     " without a sort key, and a counter has room for about 4,000 open leases",
-    "NoCredentials": "there are no AWS credentials",
-    "EndpointConnection": "its endpoint cannot be reached",
+    "NoCredentials": "there are no AWS credentials; set them up as for"
+    " every client of AWS",
+    "EndpointConnection": "its endpoint cannot be reached; correct region= or"
+    " endpoint= in the URL",
 }
 
 

@@ -49,14 +49,18 @@ _ADVICE: tuple[tuple[type[Exception], str], ...] = (
     (exceptions.ClusterDownError, "is of a cluster that is down: repair it"),
     (
         exceptions.ResponseError,
-        f"cannot run the scripts that count: it must be Redis {_OLDEST} or newer, and "
-        "nobody else may write to the keys of the namespace",
+        f"cannot run the scripts that count: it must be Redis {_OLDEST} or newer and "
+        "have the database of the URL, and nobody else may write to the keys of the "
+        "namespace",
     ),
     (
         exceptions.MaxConnectionsError,
         "is used by more threads than connections: raise max_connections in the URL",
     ),
-    (Exception, "cannot be reached: start it, or correct the URL"),
+    (
+        Exception,
+        "cannot be reached: start it, or correct the URL (rediss:// for TLS)",
+    ),
 )
 
 

@@ -54,8 +54,6 @@ def test_a_budget_limits_exactly_one_thing(limits: dict[str, Any]) -> None:
         {"usd": -1},
         {"usd": "NaN"},
         {"usd": "Infinity"},
-        {"usd": float("nan")},
-        {"usd": 1.5},
         {"usd": True},
         {"usd": "a lot"},
         {"usd": "0.0000000001"},
@@ -72,6 +70,12 @@ def test_a_limit_that_is_no_amount_is_refused(limit: dict[str, Any]) -> None:
     (unit,) = limit
     with pytest.raises(ConfigurationError, match=f"^{unit}= is an"):
         Budget(**limit, per="day")
+
+
+@pytest.mark.parametrize("usd", [1.5, float("nan")])
+def test_a_float_of_dollars_is_refused_with_what_to_write(usd: float) -> None:
+    with pytest.raises(ConfigurationError, match=f'no float.*usd="{usd}"'):
+        Budget(usd=usd, per="day")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -264,7 +268,26 @@ class TestError:
     def test_a_call_that_is_too_large_is_413(self) -> None:
         error = self.error(per="call", by=())
         assert (error.status, error.retry_after, error.resets_at) == (413, None, None)
-        assert "send less" in str(error)
+
+    def test_a_call_larger_than_a_whole_budget_is_not_told_to_wait(self) -> None:
+        error = BudgetExceededError(
+            Budget(tokens=100, per="day"),
+            key="key",
+            limit=100,
+            used=0,
+            requested=1_043,
+            now=at(2026, 11, 22),
+        )
+        assert error.retry_after is None
+        assert str(error) == (
+            "The call may take 1,043 tokens, more than its whole budget (100 tokens "
+            "per day); send less, cap its answer with max_tokens, or allow more."
+        )
+
+    def test_its_amounts_are_those_a_person_reads(self) -> None:
+        error = self.error()
+        amounts = (error.limit, error.used, error.requested)
+        assert amounts == (1, Decimal("0.97"), Decimal("0.05"))
 
     def test_it_survives_pickling(self) -> None:
         error = self.error()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -133,6 +134,26 @@ def test_a_reset_lets_one_user_begin_anew() -> None:
         model.invoke("Hi", {"callbacks": [guard], "metadata": {"user_id": "bob"}})
 
 
+def test_a_reset_of_one_user_leaves_shared_budgets_alone() -> None:
+    guard = BudgetGuard(
+        Budget(calls=9, per="day", by="user_id"),
+        Budget(calls=9, per="month", name="team"),
+        Budget(calls=9, per="day", by=("user_id", "team")),
+    )
+    config: Any = {"callbacks": [guard], "metadata": {"user_id": "ada", "team": "red"}}
+    reporting(10, 5).invoke("Hi", config)
+
+    def used() -> list[Any]:
+        return [status.used for status in guard.status(user_id="ada", team="red")]
+
+    guard.reset(user_id="ada")
+    assert used() == [0, 1, 1]
+    guard.reset()
+    assert used() == [0, 0, 1]
+    guard.reset(user_id="ada", team="red")
+    assert used() == [0, 0, 0]
+
+
 @pytest.mark.parametrize("verb", ["status", "reset"])
 def test_asking_by_a_key_that_no_budget_has_is_refused(verb: str) -> None:
     guard = BudgetGuard(Budget(calls=1, per="day", by="user_id"))
@@ -176,7 +197,9 @@ def test_a_model_without_a_price_is_refused_by_a_budget_in_dollars() -> None:
     ledger = TokenLedger()
     guard = BudgetGuard(Budget(usd="1", per="day"), ledger=ledger)
     model = reporting(10, 5, model_name="mine", provider="own")
-    with pytest.raises(UnpricedCallError, match="No price is known for model 'mine'"):
+    with pytest.raises(
+        UnpricedCallError, match="prices=PriceBook\\(\\).with_price\\('mine'"
+    ):
         model.invoke("Hi", {"callbacks": [guard]})
     with pytest.raises(UnpricedModelError):
         guard.model(model).invoke("Hi")
@@ -224,6 +247,8 @@ def test_what_providers_report_makes_the_next_bound_narrower() -> None:
         ((MANY[1],), {"store": "postgres://host"}, "not in 'postgres'"),
         ((MANY[1],), {"store": None}, "Budgets are kept in"),
         ((MANY[1],), {"notify": 3}, "notify= takes"),
+        ((MANY[1],), {"notify": asyncio.sleep}, "notify= takes a plain function"),
+        ((MANY[1],), {"ledger": "sqlite:///lean.db"}, "ledger= takes a TokenLedger"),
     ],
 )
 def test_what_makes_no_sense_is_refused(

@@ -424,6 +424,7 @@ def test_a_stream_that_is_closed_is_settled(strong: ScriptedChatModel) -> None:
     [
         ({"when_over": ["pray"]}, "when_over= takes trim, shorten"),
         ({"when_over": ["downgrade"]}, "lite="),
+        ({"when_over": "trim"}, "takes a list"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(
