@@ -128,7 +128,7 @@ def make_demand(
             missing = [key for key, value in whose.items() if value is None]
             named = ", ".join(f'"{key}": ...' for key in missing)
             msg = (
-                f"The call says no {' and '.join(missing)}, by which there is a budget; "
+                f"The call says no {' and '.join(missing)}, which a budget is by; "
                 f'say it in the metadata: config={{"metadata": {{{named}}}}}.'
             )
             raise MissingKeyError(msg)
