@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from bisect import insort
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -208,6 +208,7 @@ class Estimator:
         self.lengths = OutputLengths()
         self._prices = prices
         self._must_price = must_price
+        self._reports: Counter[str] = Counter()
 
     def estimate(self, ask: Ask, now: float) -> Estimate:
         """What a call may use.
@@ -215,7 +216,7 @@ class Estimator:
         Raises:
             UnpricedCallError: If a budget limits dollars and the model has no price.
         """
-        bound, count = self._input(ask)
+        count, bound = self._input(ask)
         output = ask.output
         if output is None:
             output = self.lengths.bound(ask.model or "", ask.node)
@@ -244,19 +245,24 @@ class Estimator:
     def learn(self, ask: Ask, usage: TokenUsage, *, count_input: bool) -> None:
         """Learn from what a provider reported of a call."""
         self.lengths.learn(ask.model or "", ask.node, usage.output // ask.choices)
-        if count_input and ask.model:
+        if count_input and ask.model and self._due(ask.model):
             self.counter.observe(ask.prompt, ask.model, usage.input, tools=ask.tools)
 
+    def _due(self, model: str) -> bool:
+        """Whether to learn from a call: from few of those of a model known well."""
+        if len(self._reports) >= _MOST_KINDS:
+            self._reports.clear()
+        self._reports[model] += 1
+        return self._reports[model] <= _ENOUGH or not self._reports[model] % 10
+
     def _input(self, ask: Ask) -> tuple[int, int]:
-        """The bound and the count of what is sent."""
-        prompt, tools = ask.prompt, ask.tools
+        """The count and the bound of what is sent."""
+        count = self.counter.count_and_bound
         try:
-            bound = self.counter.upper_bound(prompt, model=ask.model, tools=tools)
-            return bound, self.counter.count(prompt, model=ask.model, tools=tools)
+            return count(ask.prompt, model=ask.model, tools=ask.tools)
         except (TypeError, ValueError, KeyError, AttributeError):  # an odd tool
-            texts = " ".join(map(str, [*prompt, *tools]))
-            bound = self.counter.upper_bound(texts, model=ask.model)
-            return bound, self.counter.count(texts, model=ask.model)
+            texts = " ".join(map(str, [*ask.prompt, *ask.tools]))
+            return count(texts, model=ask.model)
 
     def _cost(
         self,

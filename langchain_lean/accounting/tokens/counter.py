@@ -143,9 +143,7 @@ class TokenCounter:
         Returns:
             0 for no content, at least 1 for any other.
         """
-        measure = self._measure(content, model, tools)
-        total = self._correction(model).estimate(measure.features) + measure.media
-        return max(1, round(total)) if total else 0
+        return self._count(self._measure(content, model, tools), model)
 
     def upper_bound(
         self,
@@ -160,14 +158,18 @@ class TokenCounter:
         for what its chat template may add; about 1.15 times after a hundred reports.
         Takes what `count` takes, and is never below it.
         """
+        return self._bound(self._measure(content, model, tools), model)
+
+    def count_and_bound(
+        self,
+        content: Content,
+        *,
+        model: str | None = None,
+        tools: Sequence[Any] | None = None,
+    ) -> tuple[int, int]:
+        """`count` and `upper_bound` of the same, for little more than one of them."""
         measure = self._measure(content, model, tools)
-        correction = self._correction(model)
-        text = correction.estimate(measure.features)
-        if not text:
-            return 0
-        text *= 1 + correction.margin(measure.features)
-        slack = _SLACK / (1 + correction.calls)
-        return math.ceil(text + slack + measure.media * MEDIA_BOUND)
+        return self._count(measure, model), self._bound(measure, model)
 
     def observe(
         self,
@@ -212,6 +214,19 @@ class TokenCounter:
             base, _, model = str(name).partition("/")
             if model and base in _BASES:
                 self._keep((base, model), Correction.load(_prior(base, model), row))
+
+    def _count(self, measure: _Measure, model: str | None) -> int:
+        total = self._correction(model).estimate(measure.features) + measure.media
+        return max(1, round(total)) if total else 0
+
+    def _bound(self, measure: _Measure, model: str | None) -> int:
+        correction = self._correction(model)
+        text = correction.estimate(measure.features)
+        if not text:
+            return 0
+        text *= 1 + correction.margin(measure.features)
+        slack = _SLACK / (1 + correction.calls)
+        return math.ceil(text + slack + measure.media * MEDIA_BOUND)
 
     def _keep(self, key: tuple[str, str], correction: Correction | None) -> None:
         if correction is None or not correction.calls:
