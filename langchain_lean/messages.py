@@ -12,6 +12,8 @@ EXAMPLE_NAMES = ("example_user", "example_assistant")
 
 _WITHOUT_TEXT = (None, "tool_use", "tool_call", "function_call")
 
+_SAID = {"user": "human", "assistant": "ai", "system": "system", "tool": "tool"}
+
 _CHUNKS = {
     "AIMessageChunk": "ai",
     "HumanMessageChunk": "human",
@@ -25,7 +27,10 @@ def role(message: BaseMessage) -> str:
 
     Asked instead of `isinstance`, which is slow on LangChain's message classes.
     """
-    return _CHUNKS.get(message.type, message.type)
+    kind = message.type
+    if kind == "chat":  # a ChatMessage says it in a provider's word
+        return _SAID.get(message.__dict__.get("role", ""), kind)
+    return _CHUNKS.get(kind, kind)
 
 
 def message_text(message: BaseMessage) -> str:

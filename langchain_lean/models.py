@@ -1,6 +1,7 @@
 """Pure helpers on chat models and what is bound to them."""
 
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
@@ -13,21 +14,57 @@ from langchain_core.runnables.base import RunnableBindingBase
 
 from langchain_lean.errors import ConfigurationError
 
-_CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
+CAPS = (
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "num_predict",
+    "maxTokens",
+    "max_tokens_to_sample",
+)
+"""What classes of models and their providers call the cap of an answer."""
+
+TOOLS = (
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "functions",
+    "function_call",
+    "tool_config",
+    "toolConfig",
+)
+"""The options of a call that give it tools."""
+
 _ENDED_ON_CAP = ("length", "max_tokens", "MAX_TOKENS", "max_output_tokens")
 _REASONS = ("finish_reason", "stop_reason", "stopReason")
 
 
-def chat_model_of(runnable: Any) -> tuple[BaseChatModel, dict[str, Any]]:
-    """The chat model inside of a runnable, and the options bound to it.
+class Bound(NamedTuple):
+    """A chat model, and what is bound to it.
+
+    Attributes:
+        model: The chat model.
+        options: Options of its calls.
+        metadata: Metadata of its calls.
+    """
+
+    model: BaseChatModel
+    options: dict[str, Any]
+    metadata: dict[str, Any]
+
+
+def chat_model_of(runnable: Any) -> Bound:
+    """The chat model inside of a runnable, with what is bound to it.
 
     Raises:
         ConfigurationError: If there is none.
     """
     options: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     while not isinstance(runnable, BaseChatModel):
         if isinstance(runnable, RunnableBindingBase):
             options = {**runnable.kwargs, **options}
+            metadata = {**(runnable.config.get("metadata") or {}), **metadata}
             runnable = runnable.bound
         elif isinstance(runnable, RunnableSequence):
             runnable = runnable.first
@@ -41,7 +78,7 @@ def chat_model_of(runnable: Any) -> tuple[BaseChatModel, dict[str, Any]]:
                 f"not {type(runnable).__name__}."
             )
             raise ConfigurationError(msg)
-    return runnable, options
+    return Bound(runnable, options, {**metadata, **(runnable.metadata or {})})
 
 
 def capped(model: Any, tokens: int) -> Any:
@@ -55,11 +92,34 @@ def capped(model: Any, tokens: int) -> Any:
         A copy; the model stays as it is.
     """
     if isinstance(model, RunnableBindingBase):
-        return model.model_copy(update={"bound": capped(model.bound, tokens)})
-    for name in _CAPS:
+        kwargs = without(model.kwargs, CAPS)
+        bound = capped(model.bound, tokens)
+        return model.model_copy(update={"bound": bound, "kwargs": kwargs})
+    for name in CAPS:
         if name in getattr(type(model), "model_fields", ()):
             return model.model_copy(update={name: tokens})
     return model.bind(max_tokens=tokens)
+
+
+def without_tools(model: Any) -> Any:
+    """The model without the tools that are bound to it, and with all else.
+
+    Args:
+        model: A chat model, or one with something bound to it.
+
+    Returns:
+        A copy; the model stays as it is.
+    """
+    if isinstance(model, RunnableBindingBase):
+        kwargs = without(model.kwargs, TOOLS)
+        bound = without_tools(model.bound)
+        return model.model_copy(update={"bound": bound, "kwargs": kwargs})
+    return model
+
+
+def without(options: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """Options without those of some names."""
+    return {name: value for name, value in options.items() if name not in names}
 
 
 def ended_on_cap(message: AIMessage) -> bool:

@@ -49,6 +49,7 @@ class SQLiteFile:
         self.schema = schema
         self._connection: sqlite3.Connection | None = None
         self._lock = threading.RLock()
+        self._depth = 0  # above 1 where the garbage collector runs code of ours inside
 
     def select(self, query: str, *values: object) -> list[Any]:
         """The rows of a query.
@@ -68,13 +69,19 @@ class SQLiteFile:
             ValueError: If a value cannot be kept in a file.
         """
         with self._open() as connection:
-            connection.execute("BEGIN IMMEDIATE")
+            if self._depth > 1:
+                msg = f"The {self.schema.kind} is in use by this very thread."
+                raise StorageError(msg)
             try:
+                if connection.in_transaction:  # an interrupt left it open
+                    connection.execute("ROLLBACK")
+                connection.execute("BEGIN IMMEDIATE")
                 yield connection
+                connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
                 raise
-            connection.execute("COMMIT")
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
@@ -100,6 +107,7 @@ class SQLiteFile:
         SQLite forbids even to close a connection of the parent, so it is kept.
         """
         self._lock = threading.RLock()
+        self._depth = 0
         _inherited.append(self._connection)
         self._connection = None
 
@@ -107,7 +115,9 @@ class SQLiteFile:
     def _open(self) -> Iterator[sqlite3.Connection]:
         """The connection, opened if need be, for this thread alone."""
         with self._lock:
+            depth = self._depth
             try:
+                self._depth = depth + 1
                 if self._connection is None:
                     self._connection = _connect(self.path, self.schema)
                 yield self._connection
@@ -118,6 +128,8 @@ class SQLiteFile:
                 kind = self.schema.kind
                 msg = f"The {kind} {str(self.path)!r} cannot be used: {error}."
                 raise StorageError(msg) from error
+            finally:
+                self._depth = depth
 
 
 def _connect(path: Path, schema: Schema) -> sqlite3.Connection:

@@ -109,8 +109,8 @@ class ExtractiveChatModel(StandIn):
             the cheaper and worse a model it stands for.
     """
 
-    sentences: int = Field(2, ge=1)
-    reads: int | None = Field(None, ge=0)
+    sentences: int = Field(default=2, ge=1)
+    reads: int | None = Field(default=None, ge=0)
 
     def _reply(self, messages: _Chat, kwargs: _Json) -> AIMessage:
         question, context, seen_result = _split(messages)

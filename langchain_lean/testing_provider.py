@@ -92,8 +92,10 @@ class StandIn(BaseChatModel):
     cache_prefix: bool = False
     fail_after: int | None = None
     latency: tuple[float, float] = (0.0, 0.0)
-    sleep: Callable[[float], object] = Field(time.sleep, repr=False)
-    asleep: Callable[[float], Awaitable[object]] = Field(asyncio.sleep, repr=False)
+    sleep: Callable[[float], object] = Field(default=time.sleep, repr=False)
+    asleep: Callable[[float], Awaitable[object]] = Field(
+        default=asyncio.sleep, repr=False
+    )
     _state: _State = PrivateAttr(default_factory=_State)
 
     @abstractmethod

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from langchain_lean.accounting.prices.book import Dollars, PriceBook
@@ -14,12 +16,13 @@ from langchain_lean.budgets.alerts import Notify, Watch, notifier
 from langchain_lean.budgets.budget import Budget, Per
 from langchain_lean.budgets.demands import Part, make_demand
 from langchain_lean.budgets.estimates import Ask, Estimate, Estimator
-from langchain_lean.budgets.storage import Lease, Storage, open_storage
+from langchain_lean.budgets.storage import Refusal, Storage, open_storage
 from langchain_lean.errors import ConfigurationError, LeanError, StorageError
 
 _AWS_UNITS = {"day": "DAILY", "month": "MONTHLY"}
 _MOST_ALERTS = 5  # of one AWS budget
 _COUNTING = 60.0  # seconds
+_MOST_UNCOUNTED = 10_000
 
 
 class SpendAlarm(Recorder):
@@ -75,16 +78,18 @@ class SpendAlarm(Recorder):
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(abandon_after=600.0, clock=clock, timer=time.perf_counter)
+        self.at = _shares(at)
         # Two alarms on the same calls must not count on one counter.
-        named = name or f"alarm at ${usd}"
+        shares = ", ".join(f"{share:.0%}" for share in self.at)
+        named = name or f"alarm at {shares} of ${usd}"
         self.budget = Budget(usd=usd, per=per, by=by, name=named, timezone=timezone)
         self._counted = Budget(usd=None, per=per, by=by, name=named, timezone=timezone)
         if per in ("call", "run", "thread"):
             msg = "An alarm is per minute, hour, day, month or total."
             raise ConfigurationError(msg)
-        self.at = _shares(at)
         self.storage = open_storage(store, namespace)
         self._watch = Watch(self.storage, notifier(notify), clock)
+        self._uncounted: deque[Part] = deque(maxlen=_MOST_UNCOUNTED)
         self._estimator = Estimator(counter or TokenCounter(), prices or PriceBook())
 
     def _received(self, event: Event) -> None:
@@ -111,17 +116,30 @@ class SpendAlarm(Recorder):
             lease=_COUNTING,
             require_key=False,
         )
-        (part,) = demand.parts
+        self._uncounted.extend(demand.parts)
+        self._add()
+
+    def _add(self) -> None:
+        """Count what was spent, and what could not be counted before."""
+        while self._uncounted:
+            with suppress(IndexError):  # another thread may be at the same
+                part = self._uncounted.popleft()
+                try:
+                    used = self._added(part)
+                except StorageError as error:
+                    self._uncounted.appendleft(part)
+                    self._warn_once(str(error))
+                    return
+                told = Part(self.budget, part.claim, part.whose)
+                self._watch.check(told, used, self.at)
+
+    def _added(self, part: Part) -> int:
         key, amount = part.claim.key, part.claim.amount
-        try:
-            lease = self.storage.reserve([part.claim], lease=_COUNTING)
-            if isinstance(lease, Lease):
-                told = self.storage.settle(lease, {key: amount})
-                counter = told.get(key) or self.storage.read(key)
-                part = Part(self.budget, part.claim, part.whose)
-                self._watch.check(part, counter.used, self.at)
-        except StorageError as error:
-            self._warn_once(str(error))
+        lease = self.storage.reserve([part.claim], lease=_COUNTING)
+        if isinstance(lease, Refusal):  # beyond what can be counted
+            return lease.counters[key].used
+        told = self.storage.settle(lease, {key: amount})
+        return (told.get(key) or self.storage.read(key)).used
 
 
 def _shares(at: Sequence[float]) -> tuple[float, ...]:
@@ -217,7 +235,7 @@ def _aws_budget(
     }
     alerts = [
         {
-            "Notification": notification | {"Threshold": share * 100},
+            "Notification": notification | {"Threshold": round(share * 100, 6)},
             "Subscribers": people,
         }
         for share in alarm.at

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -109,7 +110,7 @@ class Watch:
         if self._notify is None or limit is None:
             return
         for share in shares:
-            if used >= max(share * limit, 1):
+            if used >= max(math.ceil(Fraction(str(share)) * limit), 1):
                 try:
                     self._tell_once(part, used, share)
                 except StorageError as error:
@@ -117,7 +118,7 @@ class Watch:
 
     def _tell_once(self, part: Part, used: int, share: float) -> None:
         now = self._clock()
-        news = f"{part.claim.key}/told/{share:g}"
+        news = _news(part.claim.key, share)
         if now < self._told.get(news, 0.0):
             return
         if len(self._told) >= _MOST_TOLD:
@@ -126,12 +127,15 @@ class Watch:
         window = part.budget.lasts(now, after=LATE)
         outcome = self._storage.reserve([Claim(news, 1, 1, window)], lease=_TELLING)
         if isinstance(outcome, Refusal):
-            if outcome.counters[news].used:
-                self._told[news] = math.inf
-            return
+            return  # it was told, or somebody is at it
         if self._delivered(_alert(part, used, share, now)):
             self._storage.settle(outcome, {news: 1})
-            self._told[news] = math.inf
+
+    def forget(self, key: str, share: float | None) -> str:
+        """The counter of what was told of another one, to be cleared with it."""
+        news = _news(key, share or 0.0)
+        self._told.pop(news, None)
+        return news
 
     def _delivered(self, alert: Alert) -> bool:
         try:
@@ -146,6 +150,10 @@ class Watch:
             )
             return False
         return True
+
+
+def _news(key: str, share: float) -> str:
+    return f"{key}/told/{share:g}"
 
 
 def _alert(part: Part, used: int, share: float, now: float) -> Alert:

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Any, Literal, NamedTuple, get_args
@@ -105,13 +105,17 @@ class Budget:
             known = ", ".join(get_args(Per))
             msg = f"A budget is per one of {known}, not {self.per!r:.40}."
             raise ConfigurationError(msg)
-        by = (self.by,) if isinstance(self.by, str) else tuple(self.by)
+        names: Any = (self.by,) if isinstance(self.by, str) else self.by
+        by = tuple(names) if isinstance(names, list | tuple) else (names,)
         if not all(isinstance(name, str) and name for name in by):
             msg = 'by= takes names of keys, such as by="user_id".'
             raise ConfigurationError(msg)
         object.__setattr__(self, "by", by)
-        if self.name is not None and not 0 < len(str(self.name)) <= _LONGEST_NAME:
-            msg = f"The name of a budget has 1 to {_LONGEST_NAME} characters."
+        name: Any = self.name
+        if name is not None and not (
+            isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME
+        ):
+            msg = f"The name of a budget is a text of 1 to {_LONGEST_NAME} characters."
             raise ConfigurationError(msg)
         share = self.warn_at
         if share is not None and not (_is_number(share) and 0 < share <= 1):
@@ -139,13 +143,18 @@ class Budget:
             one without an end for everything else.
         """
         local = datetime.fromtimestamp(now, UTC).astimezone(_zone(self.timezone))
-        if self.per == "minute":
-            # An hour that a clock goes through twice has two names.
-            start = local.replace(second=0, microsecond=0)
-            return Window(start.isoformat("T", "minutes"), _after(start, minutes=1))
-        if self.per == "hour":
-            start = local.replace(minute=0, second=0, microsecond=0)
-            return Window(start.isoformat("T", "minutes"), _after(start, hours=1))
+        if self.per in ("minute", "hour"):
+            # By the offset from UTC of this moment, so that an hour that a clock goes
+            # through twice is two windows.
+            start = local.replace(
+                tzinfo=timezone(local.utcoffset() or timedelta()),
+                second=0,
+                microsecond=0,
+                **({"minute": 0} if self.per == "hour" else {}),
+            )
+            lasts = timedelta(**{f"{self.per}s": 1})
+            ends = start.astimezone(UTC) + lasts
+            return Window(start.isoformat("T", "minutes"), ends)
         day = local.date()
         if self.per == "day":
             return Window(f"{day}", _midnight(day + timedelta(days=1), local.tzinfo))
@@ -279,10 +288,6 @@ def _zone(name: str) -> tzinfo:
     except (KeyError, ValueError, TypeError, OSError):
         msg = f"There is no time zone {name!r:.60}; name one such as 'Europe/Zurich'."
         raise ConfigurationError(msg) from None
-
-
-def _after(start: datetime, **more: int) -> datetime:
-    return start.astimezone(UTC) + timedelta(**more)
 
 
 def _midnight(day: Any, zone: tzinfo | None) -> datetime:

@@ -25,6 +25,7 @@ from langchain_lean.accounting.recording.reading import read_usage
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.accounting.usage import TokenUsage
 from langchain_lean.budgets.errors import UnpricedCallError
+from langchain_lean.models import CAPS
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -37,8 +38,6 @@ FIRST_OUTPUT = 1_024
 _ENOUGH = 100  # answers from which a 99th percentile can be read
 _REMEMBERED = 1_000
 _MOST_KINDS = 1_000
-# What classes of models and their providers call the cap of an answer.
-_CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxTokens")
 _PROFILES = ("langchain_openai", "langchain_anthropic", "langchain_aws")
 
 
@@ -49,10 +48,22 @@ class OutputLengths:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._kinds: OrderedDict[tuple[str, str], tuple[deque[int], list[int]]] = (
             OrderedDict()
         )
+
+    def hold(self) -> None:
+        """Take the lock, so that no other thread holds it while the process forks."""
+        self._lock.acquire()
+
+    def release(self) -> None:
+        """Let go of the lock again."""
+        self._lock.release()
+
+    def forget(self) -> None:
+        """Have a lock of its own in a forked process."""
+        self._lock = threading.RLock()
 
     def learn(self, model: str, node: str, tokens: int) -> None:
         """An answer had so many output tokens."""
@@ -210,6 +221,21 @@ class Estimator:
         self._must_price = must_price
         self._reports: Counter[str] = Counter()
 
+    def hold(self) -> None:
+        """Take the locks, so that no other thread holds one while the process forks."""
+        self.counter.hold()
+        self.lengths.hold()
+
+    def release(self) -> None:
+        """Let go of the locks again."""
+        self.lengths.release()
+        self.counter.release()
+
+    def forget(self) -> None:
+        """Have locks of its own in a forked process."""
+        self.counter.forget()
+        self.lengths.forget()
+
     def estimate(self, ask: Ask, now: float) -> Estimate:
         """What a call may use.
 
@@ -289,7 +315,7 @@ def capped_at(options: Mapping[str, Any], metadata: Mapping[str, Any]) -> int | 
         The cap; None for none. The model's own maximum is none: classes that must send
         a cap send that one where the caller gives none.
     """
-    given = [options.get(name) for name in _CAPS] + [metadata.get("ls_max_tokens")]
+    given = [options.get(name) for name in CAPS] + [metadata.get("ls_max_tokens")]
     caps = [cap for cap in given if type(cap) is int and cap > 0]
     if not caps:
         return None

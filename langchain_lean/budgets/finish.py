@@ -11,7 +11,6 @@ from langchain_core.messages import (
     AIMessage,
     BaseMessage,
     HumanMessage,
-    ToolCall,
     ToolMessage,
 )
 
@@ -50,17 +49,35 @@ def _in_words(
     if isinstance(message, ToolMessage):
         name = message.name or names.get(message.tool_call_id) or "a tool"
         return HumanMessage(f"[Result of {name}]\n{message_text(message)}")
-    calls = tool_calls(message)
+    calls = _asked_for(message)
     if not calls:
         return message
     said = message_text(AIMessage(message.content))
     return AIMessage("\n".join([*filter(None, [said]), *_called(calls, answered)]))
 
 
-def _called(calls: Sequence[ToolCall], answered: set[str]) -> list[str]:
+def _asked_for(message: BaseMessage) -> list[tuple[str, str | None, object]]:
+    """Name, id and arguments of the tool calls of an answer, broken ones among them."""
+    calls: list[tuple[str, str | None, object]] = [
+        (call["name"], call["id"], call["args"]) for call in tool_calls(message)
+    ]
+    invalid = message.__dict__.get("invalid_tool_calls") or ()
+    calls += [(c["name"] or "a tool", c["id"], c["args"]) for c in invalid]
+    raw = message.additional_kwargs.get("tool_calls") if not calls else None
+    for call in raw or ():
+        called = call.get("function", {})
+        calls.append((called.get("name"), call.get("id"), called.get("arguments")))
+    return calls
+
+
+def _called(
+    calls: Sequence[tuple[str, str | None, object]], answered: set[str]
+) -> list[str]:
     lines = []
-    for call in calls:
-        args = json.dumps(call["args"], ensure_ascii=False, default=str)
-        ran = "" if call["id"] in answered else ", which was not run"
-        lines.append(f"[Called {call['name']} with {args}{ran}]")
+    for name, call_id, given in calls:
+        args = given
+        if not isinstance(given, str):
+            args = json.dumps(given, ensure_ascii=False, default=str)
+        ran = "" if call_id in answered else ", which was not run"
+        lines.append(f"[Called {name} with {args}{ran}]")
     return lines

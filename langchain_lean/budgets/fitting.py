@@ -5,12 +5,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Literal, get_args
 
 from langchain_core.messages import BaseMessage
 
 from langchain_lean.budgets import finish
-from langchain_lean.messages import static_prefix, turns
+from langchain_lean.messages import role, static_prefix, turns
 
 Action = Literal["trim", "shorten", "downgrade", "finish", "raise"]
 """What to do with a call that does not fit: leave the oldest turns out, cap the answer,
@@ -63,7 +64,7 @@ def options(
 ) -> Iterator[Candidate]:
     """The ways to make a call that fit, those of the earlier actions first.
 
-    Each action is tried alone, then together with those before it.
+    Each action is tried alone, then together with as few of those before it as help.
 
     Args:
         call: The call as it was asked for.
@@ -76,12 +77,13 @@ def options(
         if action == "raise":
             return
         if action == "finish":
-            ways = [_finished(call, actions[:index], lite, fits)]
+            ways = [_finished(call, actions[:index], output, lite, fits)]
         else:
-            together = (
-                [_done(call, actions[: index + 1], output, fits)] if index else []
-            )
-            ways = [_done(call, [action], output, fits), *together]
+            ways = [
+                _done(call, [*others, action], output, fits)
+                for count in range(index + 1)
+                for others in combinations(actions[:index], count)
+            ]
         yield from (way for way in ways if way is not call and fits(way))
 
 
@@ -107,7 +109,7 @@ def trimmed(call: Candidate, fits: Fits) -> Candidate:
     """The call without its oldest turns: as few as make it fit, else all but the last.
 
     Turns go whole, so that a tool result is never parted from its call. System messages
-    and examples at the start stay.
+    stay, and so do examples at the start.
     """
     head = static_prefix(call.messages)
     rest = turns(call.messages[head:])
@@ -115,7 +117,9 @@ def trimmed(call: Candidate, fits: Fits) -> Candidate:
         return call
 
     def without(count: int) -> Candidate:
-        kept = [message for turn in rest[count:] for message in turn]
+        gone = [message for turn in rest[:count] for message in turn]
+        kept = [message for message in gone if role(message) == "system"]
+        kept += [message for turn in rest[count:] for message in turn]
         note = Note("trim", f"{count} of {len(rest)} turns were left out")
         messages = [*call.messages[:head], *kept]
         return replace(call, messages=messages, notes=(*call.notes, note))
@@ -140,23 +144,31 @@ def shortened(call: Candidate, output: int, fits: Fits) -> Candidate:
 
 
 def _finished(
-    call: Candidate, before: Sequence[Action], lite: bool, fits: Fits
+    call: Candidate, before: Sequence[Action], output: int, lite: bool, fits: Fits
 ) -> Candidate:
     """The call as one last answer, with what was allowed before it where needed."""
+    tokens = min(finish.OUTPUT, output)
 
     def last(call: Candidate) -> Candidate:
         note = Note("finish", "a short last answer without tools was asked for")
         return replace(
             call,
             messages=finish.finishing(call.messages),
-            output=finish.OUTPUT,
+            output=tokens,
             tools=False,
             notes=(*call.notes, note),
         )
 
+    models = [call]
     if lite and "downgrade" in before:
-        call = _done(call, ["downgrade"], finish.OUTPUT, fits)
-    if "trim" in before and not fits(last(call)):
-        call = trimmed(call, lambda trimmed_call: fits(last(trimmed_call)))
-    call = last(call)
-    return call if fits(call) else shortened(call, finish.OUTPUT, fits)
+        models.append(_done(call, ["downgrade"], tokens, fits))
+    for model in models:
+        ways = [model]
+        if "trim" in before:
+            ways.append(trimmed(model, lambda way: fits(last(way))))
+        for way in ways:
+            answer = last(way)
+            for candidate in (answer, shortened(answer, tokens, fits)):
+                if fits(candidate):
+                    return candidate
+    return last(call)

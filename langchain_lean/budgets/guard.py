@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,7 +34,8 @@ from langchain_lean.budgets.reservations import OnStoreError, Reservations
 from langchain_lean.budgets.status import BudgetStatus, status_of
 from langchain_lean.budgets.storage import Counter, Storage, open_storage
 from langchain_lean.budgets.storage.base import check_seconds
-from langchain_lean.errors import ConfigurationError
+from langchain_lean.errors import ConfigurationError, StorageError
+from langchain_lean.lifecycle import keep_until_exit
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -128,17 +130,40 @@ class BudgetGuard(Recorder):
             must_price=any(b.unit == "usd" and b.limit is not None for b in budgets),
         )
         self._learns_input = counter is not None or ledger is None
-        told = None if notify is None else notifier(notify)
-        self._watch = Watch(self.storage, told, clock)
+        self._told = None if notify is None else notifier(notify)
+        self._watch = Watch(self.storage, self._told, clock)
         self._open: dict[str, Reservation | None] = {}  # None while it is asked for
         self._lost: set[str] = set()
         self._admitted = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        keep_until_exit(self, early=False)
 
     def __repr__(self) -> str:
         """Name the budgets and the kind of store."""
         budgets = ", ".join(map(repr, self.budgets))
         return f"BudgetGuard({budgets}, store={type(self.storage).__name__})"
+
+    def close(self) -> None:
+        """Tell the store what it could not be told before."""
+        self._reservations.close()
+
+    def hold(self) -> None:
+        """Take every lock, so that no other thread holds one while a process forks."""
+        self._lock.acquire()
+        self._estimator.hold()
+
+    def release(self) -> None:
+        """Let go of the locks again."""
+        self._estimator.release()
+        self._lock.release()
+
+    def forget(self) -> None:
+        """Leave the calls under way to the parent, in a forked process."""
+        self._lock = threading.RLock()
+        self._open = {}
+        self._forget_calls()
+        self._reservations.forget()
+        self._estimator.forget()
 
     def __deepcopy__(self, memo: object) -> BudgetGuard:
         """Stay one guard, also where a model that carries it is copied."""
@@ -284,15 +309,22 @@ class BudgetGuard(Recorder):
         """
         if (small := too_large(demand)) is not None:
             return small
-        return outcome_of(demand, self._reservations.reserve(demand.counted))
+        outcome = outcome_of(demand, self._reservations.reserve(demand.counted))
+        if isinstance(outcome, Shortage):
+            self._warn(demand, outcome.counters)
+        return outcome
 
     async def areserve(self, demand: Demand) -> Reservation | Shortage:
         """`reserve` for asyncio."""
         if (small := too_large(demand)) is not None:
             return small
-        return outcome_of(demand, await self._reservations.areserve(demand.counted))
+        granted = await self._reservations.areserve(demand.counted)
+        outcome = outcome_of(demand, granted)
+        if isinstance(outcome, Shortage) and self._told is not None:
+            await asyncio.to_thread(self._warn, demand, outcome.counters)
+        return outcome
 
-    def release(self, reservation: Reservation) -> None:
+    def free(self, reservation: Reservation) -> None:
         """Free what was reserved for a call that is not made."""
         self._reservations.settle(reservation.grant, {})
 
@@ -370,7 +402,7 @@ class BudgetGuard(Recorder):
     def _drop(self, gone: Call) -> None:
         """Free what was reserved for a call, and for others of its `generate`."""
         runs = [gone.run_id]
-        for run_id, call in list(self._calls.items()):
+        for run_id, call in self._calls.copy().items():
             if call.run_id == gone.run_id or together(call, gone):
                 self._calls.pop(run_id, None)
                 runs.append(call.run_id)
@@ -379,7 +411,7 @@ class BudgetGuard(Recorder):
         for name in runs:
             reservation = self._open.pop(name, None)
             if reservation is not None:
-                self.release(reservation)
+                self.free(reservation)
 
     def _received(self, event: Event) -> None:
         """Settle a call that has ended."""
@@ -392,7 +424,7 @@ class BudgetGuard(Recorder):
         """Free what was reserved for a model that only wraps another one."""
         reservation = self._open.pop(call.run_id, None)
         if reservation is not None:
-            self.release(reservation)
+            self.free(reservation)
 
     def _settle(self, reservation: Reservation, outcome: Outcome) -> None:
         demand, grant = reservation.demand, reservation.grant
@@ -407,16 +439,26 @@ class BudgetGuard(Recorder):
         if spent.made and spent.reported:
             learns = self._learns_input
             self._estimator.learn(demand.ask, spent.usage, count_input=learns)
-        for part in demand.parts:
-            if part.budget.warn_at is not None and part.claim.key in counters:
-                used = counters[part.claim.key].used
-                self._watch.check(part, used, (part.budget.warn_at,))
+        self._warn(demand, counters)
+
+    def _warn(self, demand: Demand, counters: Mapping[str, Counter]) -> None:
+        """Tell of budgets that run out; a store that did not say is asked."""
+        for part in () if self._told is None else demand.parts:
+            share = part.budget.warn_at
+            if share is None or part.budget.limit is None or part.budget.per == "call":
+                continue
+            key = part.claim.key
+            try:
+                counter = counters.get(key) or self.storage.read(key)
+            except StorageError:
+                continue
+            self._watch.check(part, counter.used, (share,))
 
     def _forget_lost(self) -> None:
         """Drop calls that never ended; their leases end by themselves."""
         self._abandoned_calls()
-        under_way = {call.run_id for call in list(self._calls.values())}
-        lost = set(self._open) - under_way
+        under_way = {call.run_id for call in self._calls.copy().values()}
+        lost = set(self._open.copy()) - under_way
         for run_id in lost & self._lost:  # one that was not lost before may be ending
             self._open.pop(run_id, None)
         self._lost = lost
@@ -424,18 +466,19 @@ class BudgetGuard(Recorder):
     def _to_reset(self, run_id: str, keys: Mapping[str, str]) -> list[str]:
         """The counters of the budgets that are by just these keys."""
         return [
-            key
+            each
             for budget, key in self._counters(self.clock(), run_id, keys)
             if key
             and set(budget.keys) == set(keys)
             and (budget.per == "run") == bool(run_id)
+            for each in (key, self._watch.forget(key, budget.warn_at))
         ]
 
     def _counters(
         self, now: float, run_id: str, keys: Mapping[str, str]
     ) -> list[tuple[Budget, str]]:
         """The counters of somebody's budgets; an empty key for those of a call."""
-        whose = {key: str(value) for key, value in keys.items()}
+        whose = {k: None if v is None else str(v) for k, v in keys.items()}
         known = {key for budget in self.budgets for key in budget.keys}
         if unknown := sorted(set(keys) - known):
             msg = (

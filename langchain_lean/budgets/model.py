@@ -35,7 +35,14 @@ from langchain_lean.budgets.fitting import ACTIONS, Action, Candidate, options
 from langchain_lean.budgets.guard import BudgetGuard, reserved_ahead
 from langchain_lean.budgets.notes import Accepted, last_chunk, note_what_was_done
 from langchain_lean.errors import ConfigurationError
-from langchain_lean.models import capped, chat_model_of
+from langchain_lean.models import (
+    CAPS,
+    TOOLS,
+    capped,
+    chat_model_of,
+    without,
+    without_tools,
+)
 
 _Derive = Callable[[Any], Runnable[Any, Any]]
 
@@ -183,7 +190,8 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
         with _reserved(self.guard, accepted):
             sent = accepted.candidate.messages
             config = self._watched(config, accepted)
-            answer = accepted.runnable.invoke(sent, config, **kwargs)
+            given = _options(accepted.candidate, kwargs)
+            answer = accepted.runnable.invoke(sent, config, **given)
         note_what_was_done(accepted, answer)
         return answer
 
@@ -199,7 +207,8 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
         with _reserved(self.guard, accepted):
             sent = accepted.candidate.messages
             config = self._watched(config, accepted)
-            answer = await accepted.runnable.ainvoke(sent, config, **kwargs)
+            given = _options(accepted.candidate, kwargs)
+            answer = await accepted.runnable.ainvoke(sent, config, **given)
         note_what_was_done(accepted, answer)
         return answer
 
@@ -216,7 +225,8 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
         with _reserved(self.guard, accepted):
             sent = accepted.candidate.messages
             config = self._watched(config, accepted)
-            for chunk in accepted.runnable.stream(sent, config, **kwargs):
+            given = _options(accepted.candidate, kwargs)
+            for chunk in accepted.runnable.stream(sent, config, **given):
                 chunks.append(chunk)
                 yield chunk
         yield from last_chunk(accepted, chunks)
@@ -234,7 +244,8 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
         with _reserved(self.guard, accepted):
             sent = accepted.candidate.messages
             config = self._watched(config, accepted)
-            async for chunk in accepted.runnable.astream(sent, config, **kwargs):
+            given = _options(accepted.candidate, kwargs)
+            async for chunk in accepted.runnable.astream(sent, config, **given):
                 chunks.append(chunk)
                 yield chunk
         for chunk in last_chunk(accepted, chunks):
@@ -327,17 +338,18 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
         """What makes a call in this way."""
         model = self.lite if candidate.lite and self.lite is not None else self.model
         if not candidate.tools:
-            model = chat_model_of(model)[0]
+            model = without_tools(model)
         if candidate.output is not None:
             model = capped(model, candidate.output)
         return self._derive(model) if candidate.tools else model
 
     def _ask(self, call: _Call, candidate: Candidate) -> Ask:
         """What a call asks of a model in this way."""
-        model, bound = chat_model_of(self._runnable(candidate))
-        options = {**bound, **call.options}
+        model, bound, metadata = chat_model_of(self._runnable(candidate))
+        options = {**bound, **_options(candidate, call.options)}
         sent = model._get_invocation_params(**options)
-        metadata = {**call.metadata, **model._get_ls_params(**options)}
+        said = {**metadata, **call.metadata, **(model.metadata or {})}
+        metadata = {**said, **model._get_ls_params(**options)}
         return Ask.of_call(
             prompt=candidate.messages,
             options=sent,
@@ -356,6 +368,12 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
         done = [f"lean:{note.action}" for note in accepted.candidate.notes]
         tags = [*(config.get("tags") or []), *done]
         return {**config, "callbacks": callbacks, "tags": tags}
+
+
+def _options(candidate: Candidate, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What its caller gave a call, without what this way of making it replaces."""
+    caps = () if candidate.output is None else CAPS
+    return without(given, (*caps, *(() if candidate.tools else TOOLS)))
 
 
 def _as_it_is(model: Any) -> Runnable[Any, Any]:
@@ -406,7 +424,7 @@ def _reserved(guard: BudgetGuard, accepted: Accepted) -> Iterator[None]:
         yield
     finally:
         for _, unused in ahead:
-            guard.release(unused)
+            guard.free(unused)
         ahead.clear()
 
 

@@ -1,11 +1,12 @@
 """Reserving and settling where the store may be out of reach."""
 
+import asyncio
 import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from langchain_lean.budgets.errors import BudgetStoreError
@@ -20,6 +21,7 @@ OnStoreError = Literal["block", "local", "allow"]
 
 _PAUSE = 1.0  # seconds for which a store that failed is not asked again
 _UNSETTLED = 10_000
+_MOST_SEEN = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,9 @@ class Reservations:
     Args:
         storage: The store.
         lease: Seconds after which a reservation that was not settled ends.
-        on_store_error: `block` refuses; `local` counts in this process alone, from
-            nothing, for as long as the store is gone; `allow` grants everything.
+        on_store_error: `block` refuses; `local` counts in this process alone, on top of
+            what it last saw in the store, for as long as that is gone; `allow` grants
+            everything.
         clock: Seconds since the epoch, for `local`.
         timer: Seconds that only go forward.
 
@@ -72,6 +75,7 @@ class Reservations:
         self._timer = timer
         self._local = MemoryStorage(clock=clock)
         self._gone_until = 0.0
+        self._seen: dict[str, Counter] = {}
         self._unsettled: deque[tuple[Lease, dict[str, int]]] = deque(maxlen=_UNSETTLED)
 
     def reserve(self, claims: Sequence[Claim]) -> Grant | Refusal:
@@ -83,6 +87,7 @@ class Reservations:
         if not claims:
             return Grant()
         if not self._gone:
+            self.settle_the_rest()
             try:
                 return self._found(self.storage.reserve(claims, lease=self.lease))
             except StorageError as error:
@@ -94,6 +99,8 @@ class Reservations:
         if not claims:
             return Grant()
         if not self._gone:
+            if self._unsettled:
+                await asyncio.to_thread(self.settle_the_rest)
             try:
                 outcome = await self.storage.areserve(claims, lease=self.lease)
                 return self._found(outcome)
@@ -118,10 +125,12 @@ class Reservations:
             logger.warning("What a call used is told to its budgets later: %s", error)
             self._unsettled.append((grant.lease, dict(actuals)))
             return {}
-        self._settle_the_rest()
+        if grant.storage is self.storage:
+            self._see(told)
+            self.settle_the_rest()
         return told
 
-    def _settle_the_rest(self) -> None:
+    def settle_the_rest(self) -> None:
         """Tell the store what it could not be told before."""
         while self._unsettled:
             with suppress(IndexError):  # another thread may be at the same
@@ -136,7 +145,23 @@ class Reservations:
     def _gone(self) -> bool:
         return self._timer() < self._gone_until
 
+    def close(self) -> None:
+        """Tell the store what it could not be told before."""
+        self.settle_the_rest()
+
+    def forget(self) -> None:
+        """Leave what is open to the parent, in a forked process."""
+        self._unsettled.clear()
+
+    def _see(self, counters: Mapping[str, Counter]) -> None:
+        """Remember how counters stood, for when the store is gone."""
+        if self._on_store_error == "local":
+            if len(self._seen) >= _MOST_SEEN:
+                self._seen.clear()
+            self._seen.update(counters)
+
     def _found(self, outcome: Lease | Refusal) -> Grant | Refusal:
+        self._see(outcome.counters)
         if isinstance(outcome, Refusal):
             return outcome
         return Grant(outcome.claims, outcome, self.storage)
@@ -151,7 +176,13 @@ class Reservations:
     def _without(self, claims: Sequence[Claim]) -> Grant | Refusal:
         if self._on_store_error == "allow":
             return Grant(tuple(claims))
-        outcome = self._local.reserve(claims, lease=self.lease)
+        taken = {c.key: self._seen.get(c.key, Counter()).taken for c in claims}
+        left = [replace(c, limit=max(c.limit - taken[c.key], 0)) for c in claims]
+        outcome = self._local.reserve(left, lease=self.lease)
         if isinstance(outcome, Refusal):
-            return outcome
+            counters = {
+                key: Counter(counter.used + taken[key], counter.held)
+                for key, counter in outcome.counters.items()
+            }
+            return Refusal(outcome.claim, counters)
         return Grant(outcome.claims, outcome, self._local)

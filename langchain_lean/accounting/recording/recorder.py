@@ -44,7 +44,7 @@ _REMEMBERED_ABANDONED = 1_000
 
 
 _recorders: WeakSet[Recorder] = WeakSet()
-_registering = threading.Lock()
+_registering = threading.RLock()  # the garbage collector may come in between
 
 
 def recorders() -> list[Recorder]:
@@ -127,7 +127,7 @@ class Recorder(BaseCallbackHandler):
         """
         now = self.timer()
         found: list[Event] = []
-        for run_id, call in list(self._calls.items()):
+        for run_id, call in self._calls.copy().items():
             if run_id in self._abandoned:
                 continue
             seconds = now - call.started

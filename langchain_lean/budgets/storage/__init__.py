@@ -76,8 +76,9 @@ def storage_from_url(
         from langchain_lean.budgets.storage.dynamodb import DynamoDBStorage
 
         return DynamoDBStorage.from_url(url, namespace=namespace, **timed)
+    named = scheme if rest else type(url).__name__
     msg = (
         "Budgets are kept in 'memory://', 'sqlite:///file.db', 'redis://host:6379/0' "
-        f"or 'dynamodb://table?region=...', not in {scheme or type(url).__name__!r}."
+        f"or 'dynamodb://table?region=...', not in {named!r}."
     )
     raise ConfigurationError(msg)

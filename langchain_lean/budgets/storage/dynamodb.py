@@ -39,7 +39,7 @@ from langchain_lean.budgets.storage.dynamodb_table import (
 from langchain_lean.errors import ConfigurationError, StorageError
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
-_ENDPOINT = re.compile(r"https?://[^/]+")
+_ENDPOINT = re.compile(r"https?://[^/@]+(/.*)?")
 _PARAMETERS = ("region", "endpoint", "create")
 
 _TURNS = 100  # of a reservation; the second or third one tells whether it fits
@@ -242,7 +242,7 @@ def _table(url: str) -> Table:
     create, endpoint = given.get("create", "false"), given.get("endpoint")
     if create not in ("true", "false"):
         raise ConfigurationError("In a DynamoDB URL, create is true or false.")
-    if endpoint is not None and not _ENDPOINT.match(endpoint):
+    if endpoint is not None and not _ENDPOINT.fullmatch(endpoint):
         msg = "In a DynamoDB URL, endpoint is a URL of http:// or https://."
         raise ConfigurationError(msg)
     region = given.get("region") or None

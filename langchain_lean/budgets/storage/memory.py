@@ -2,7 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import NamedTuple
@@ -44,8 +46,8 @@ class _Book:
         return Counter(self.used, self.held)
 
     def hold(self, lease_id: str, claim: Claim, now: float, seconds: float) -> None:
-        self.held += claim.amount
         self.leases[lease_id] = _Held(now + seconds, claim.amount, claim.floor)
+        self.held += claim.amount
         heappush(self.ending, (now + seconds, lease_id))
         if claim.window is None or self.ends is None:
             self.ends = None
@@ -65,15 +67,22 @@ class _Book:
 
     def settle(self, lease_id: str, amount: int, now: float) -> None:
         if lease_id in self.leases:
-            self.held -= self.leases.pop(lease_id).amount
             self.used += amount
+            self.held -= self.leases.pop(lease_id).amount
         elif lease_id in self.late:
             late = self.late.pop(lease_id)
             self.used += amount - late.floor if late.ends > now else 0
 
+    def recount(self) -> None:
+        """Mend what an interrupt, such as Ctrl-C, left half done."""
+        self.held = sum(lease.amount for lease in self.leases.values())
+
 
 class MemoryStorage(Storage):
     """Counts in this process alone; nothing of it outlives the process.
+
+    An abandoned stream is settled whenever the garbage collector finds it, and that may
+    be on the thread that holds the lock: such a settlement waits until that is done.
 
     Args:
         clock: Seconds since the epoch.
@@ -83,20 +92,22 @@ class MemoryStorage(Storage):
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._busy = False
+        self._waiting: deque[tuple[Lease, Sequence[int]]] = deque()
         self._books: dict[str, _Book] = {}
         self._reserved = 0
         keep_until_exit(self, early=False)
 
     def read(self, key: str) -> Counter:
         """How a counter stands; nothing where there is none."""
-        with self._lock:
+        with self._alone():
             book = self._book(key, self._clock())
             return book.counter if book else Counter()
 
     def clear(self, key: str) -> None:
         """Let a counter begin anew; leases on it are forgotten, too."""
-        with self._lock:
+        with self._alone():
             self._books.pop(key, None)
 
     def hold(self) -> None:
@@ -109,10 +120,11 @@ class MemoryStorage(Storage):
 
     def forget(self) -> None:
         """Have a lock of its own in a forked process."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._busy = False
 
     def _reserve(self, wanted: Lease, seconds: float) -> Lease | Refusal:
-        with self._lock:
+        with self._alone():
             now = self._clock()
             self._sweep(now)
             found = {c.key: self._book(c.key, now) or _Book() for c in wanted.claims}
@@ -128,6 +140,10 @@ class MemoryStorage(Storage):
 
     def _settle(self, lease: Lease, amounts: Sequence[int]) -> dict[str, Counter]:
         with self._lock:
+            if self._busy:
+                self._waiting.append((lease, amounts))
+                return {}
+        with self._alone():
             now = self._clock()
             counters = {}
             for claim, amount in zip(lease.claims, amounts, strict=True):
@@ -136,6 +152,23 @@ class MemoryStorage(Storage):
                     book.settle(lease.id, amount, now)
                 counters[claim.key] = book.counter if book else Counter()
             return counters
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other threads out, and mend what was interrupted."""
+        with self._lock:
+            self._busy = True
+            try:
+                yield
+            except BaseException:
+                for book in self._books.values():
+                    book.recount()
+                raise
+            finally:
+                self._busy = False
+        while self._waiting:
+            with suppress(IndexError):  # another thread may be at the same
+                self._settle(*self._waiting.popleft())
 
     def _book(self, key: str, now: float) -> _Book | None:
         """A counter without what has ended by now."""

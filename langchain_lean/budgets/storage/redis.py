@@ -152,10 +152,12 @@ class RedisStorage(Storage):
             except NoScriptError:  # a new server, or one that was started again
                 reply = client.execute_command(*whole(command))
         except ERRORS as error:
+            self._give_back(client)
             raise self._server.failure(error) from error
-        finally:
-            if client is not None and client is not self._cluster:
-                self._idle.append(client)
+        except BaseException:  # an interrupt: the reply may still be on its way
+            self._drop(client)
+            raise
+        self._give_back(client)
         return reply
 
     async def _arun(self, command: Command) -> bytes:
@@ -181,6 +183,16 @@ class RedisStorage(Storage):
         with self._lock:
             self._cluster = self._cluster or self._server.cluster_client()
             return self._cluster
+
+    def _give_back(self, client: Any) -> None:
+        if client is not None and client is not self._cluster:
+            self._idle.append(client)
+
+    def _drop(self, client: Any) -> None:
+        if client is self._cluster:
+            self._cluster = None
+        if client is not None:
+            client.close()
 
     async def _aopen(self) -> _Opened:
         await asyncio.to_thread(self._server.is_cluster)
