@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import redis
 from redis.crc import key_slot
 
 from langchain_lean.budgets.storage import (
@@ -542,3 +543,24 @@ def test_what_is_in_the_server_is_plain(
     due = leases[f"6:2:{lease.id}"]
     assert counter == f"0 6 {10**14 - 1} {due:.0f}"
     assert leases == {f"6:2:{lease.id}": due, "-": 10**14 - 1}
+
+
+def test_after_an_interrupt_nobody_gets_the_answer_to_another_question(
+    storage: Storage, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C between a command and its reply must not leave the reply behind."""
+
+    class Interrupted(BaseException):
+        pass
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise Interrupted
+
+    granted(storage.reserve([claim(key, 1)], lease=60))
+    with monkeypatch.context() as patch:
+        patch.setattr(redis.connection.Connection, "read_response", interrupted)
+        with pytest.raises(Interrupted):
+            storage.reserve([claim(f"{key}-other", 7)], lease=60)
+    assert storage.read(key) == Counter(used=0, held=1)
+    refused(storage.reserve([claim(key, 10)], lease=60))
+    assert storage.read(key) == Counter(used=0, held=1)

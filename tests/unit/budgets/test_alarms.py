@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from langchain_lean import Budget, BudgetGuard, SpendAlarm
+from langchain_lean import Budget, BudgetExceededError, BudgetGuard, SpendAlarm
 from langchain_lean.budgets.alerts import Alert
 from langchain_lean.budgets.storage import Storage, storage_from_url
 from langchain_lean.errors import ConfigurationError, StorageError
@@ -243,6 +243,24 @@ class TestSpendAlarm:
         ask(model, self.alarm(model, Gone(), inbox, clock), times=3)
         assert caplog.text.count("It is gone.") == 1
 
+    def test_what_is_spent_while_the_store_is_gone_is_counted_later(
+        self, model: Any, inbox: Inbox, clock: Clock
+    ) -> None:
+        class Gone(type(storage_from_url("memory://"))):  # type: ignore[misc]
+            gone = True
+
+            def reserve(self, *claims: Any, **options: Any) -> Any:
+                if self.gone:
+                    raise StorageError("It is gone.")
+                return super().reserve(*claims, **options)
+
+        store = Gone(clock=clock)
+        alarm = self.alarm(model, store, inbox, clock)
+        ask(model, alarm, times=9)
+        store.gone = False
+        ask(model, alarm)
+        assert inbox.thresholds == [0.5, 0.8, 1.0]
+
     @pytest.mark.parametrize(
         "options",
         [
@@ -277,6 +295,50 @@ class TestSoftWarning:
         (alert,) = inbox
         assert (alert.budget, alert.threshold, alert.used) == (budget, 0.8, 8)
         assert str(alert) == "80% of a budget is used: 8 calls of 10 calls per day."
+
+    def test_what_could_not_be_told_is_tried_again_at_a_refusal(
+        self, model: Any, store: Storage, inbox: Inbox, clock: Clock
+    ) -> None:
+        inbox.failures = 1
+        budget = Budget(calls=1, per="day")
+        guard = BudgetGuard(budget, store=store, notify=inbox, clock=clock)
+        ask(model, guard)
+        assert inbox == []
+        clock.now += 60
+        with pytest.raises(BudgetExceededError):
+            ask(model, guard)
+        assert len(inbox) == 1
+
+    def test_after_a_reset_it_is_told_again(
+        self, model: Any, store: Storage, inbox: Inbox, clock: Clock
+    ) -> None:
+        budget = Budget(calls=1, per="day")
+        guard = BudgetGuard(budget, store=store, notify=inbox, clock=clock)
+        ask(model, guard)
+        guard.reset()
+        ask(model, guard)
+        assert len(inbox) == 2
+
+    def test_a_share_is_a_decimal_number(
+        self, model: Any, store: Storage, inbox: Inbox, clock: Clock
+    ) -> None:
+        budget = Budget(calls=100, per="day", warn_at=0.55)
+        guard = BudgetGuard(budget, store=store, notify=inbox, clock=clock)
+        ask(model, guard, times=56)
+        assert [alert.used for alert in inbox] == [55]
+
+    def test_a_store_that_says_nothing_of_its_counters_is_asked(
+        self, model: Any, inbox: Inbox, clock: Clock
+    ) -> None:
+        class Silent(type(storage_from_url("memory://"))):  # type: ignore[misc]
+            def settle(self, *lease: Any) -> Any:
+                super().settle(*lease)
+                return {}
+
+        budgets = Budget(calls=5, per="day"), Budget(tokens=10**6, per="day")
+        guard = BudgetGuard(*budgets, store=Silent(), notify=inbox, clock=clock)
+        ask(model, guard, times=5)
+        assert [alert.used for alert in inbox] == [4]
 
     def test_none_turns_it_off(
         self, model: Any, store: Storage, inbox: Inbox, clock: Clock

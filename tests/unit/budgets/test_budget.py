@@ -89,6 +89,8 @@ def test_a_float_of_dollars_is_refused_with_what_to_write(usd: float) -> None:
         ({"per": "day", "timezone": "Mars/Olympus"}, "no time zone"),
         ({"per": "day", "timezone": "../../etc/passwd"}, "no time zone"),
         ({"per": "day", "name": ""}, "name of a budget"),
+        ({"per": "day", "name": 5}, "name of a budget"),
+        ({"per": "day", "by": 5}, "names of keys"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused(
@@ -158,6 +160,19 @@ def test_an_hour_that_comes_twice_is_two_windows() -> None:
     first, second = at(2026, 10, 25, 0, 30), at(2026, 10, 25, 1, 30)
     assert budget.window(first).name != budget.window(second).name
     assert budget.window(first).ends == datetime(2026, 10, 25, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("zone", ["Australia/Lord_Howe", "Pacific/Chatham"])
+def test_where_clocks_change_by_half_hours_no_window_ends_in_the_past(
+    zone: str,
+) -> None:
+    budget = Budget(calls=1, per="hour", timezone=zone)
+    for change in (at(2026, 4, 4, 12), at(2026, 10, 3, 12)):
+        for minute in range(0, 24 * 60, 5):
+            now = change + 60 * minute
+            ends = budget.window(now).ends
+            assert ends is not None
+            assert now < ends.timestamp() <= now + 3_600
 
 
 @given(

@@ -9,6 +9,7 @@ import pytest
 from langchain_core.messages import (
     AIMessage,
     BaseMessage,
+    ChatMessage,
     HumanMessage,
     SystemMessage,
     ToolMessage,
@@ -442,3 +443,113 @@ def test_what_is_no_model_is_refused() -> None:
         guard.model(prompt)
     with pytest.raises(ConfigurationError, match="takes a chat model"):
         guard.model("gpt-5")  # type: ignore[arg-type]
+
+
+@every_way
+async def test_it_is_charged_to_whom_the_model_says(
+    ask: Ask, strong: ScriptedChatModel
+) -> None:
+    guard = BudgetGuard(Budget(calls=None, per="day", by="user_id"))
+    mine = strong.model_copy(update={"metadata": {"user_id": "ada"}})
+    await ask(guard.model(mine), "Why?", {})
+    bound = strong.with_config({"metadata": {"user_id": "ada"}})
+    await ask(guard.model(bound), "Why?", {})
+    assert guard.status(user_id="ada")[0].used == 2
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_a_cap_that_is_bound_or_given_is_lowered_too(
+    strong: ScriptedChatModel, name: str
+) -> None:
+    guard = BudgetGuard(Budget(output_tokens=100, per="call"))
+    bound = guard.model(strong.bind(**{name: 2_000})).invoke("Why?")
+    given = guard.model(strong).invoke("Why?", **{name: 2_000})
+    for answer in (bound, given):
+        assert done(answer) == ["shorten", "shortened"]
+        assert answer.usage_metadata["output_tokens"] <= 100
+
+
+class TestFinish:
+    def guard(self) -> BudgetGuard:
+        return BudgetGuard(Budget(output_tokens=300, per="call"))
+
+    def test_tools_given_with_the_call_are_left_out(
+        self, strong: ScriptedChatModel
+    ) -> None:
+        tools = [{"type": "function", "function": {"name": "search"}}]
+        model = self.guard().model(strong, when_over=["finish"])
+        model.invoke(agent_chat(), tools=tools, tool_choice="auto")
+        assert strong.calls[0].kwargs.keys() <= {"stop"}
+
+    def test_the_cap_of_the_caller_is_not_raised(
+        self, strong: ScriptedChatModel
+    ) -> None:
+        guard = BudgetGuard(Budget(input_tokens=60, per="call"))
+        model = guard.model(strong.bind(max_tokens=80), when_over=["trim", "finish"])
+        with pytest.raises(BudgetExceededError):
+            model.invoke("word " * 200)
+        answer = model.invoke([*chat(1), HumanMessage("So?")])
+        assert answer.usage_metadata["output_tokens"] <= 80
+
+    def test_what_else_is_bound_stays(self, strong: ScriptedChatModel) -> None:
+        bound = strong.bind(stop=["so"], tools=[])
+        answer = self.guard().model(bound, when_over=["finish"]).invoke("Why?")
+        assert done(answer) == ["finish"]
+        assert answer.content == "It is "
+
+    def test_broken_tool_calls_are_put_into_words(
+        self, strong: ScriptedChatModel
+    ) -> None:
+        broken = AIMessage(
+            "",
+            invalid_tool_calls=[
+                {"name": "search", "args": "{", "id": "1", "error": None}
+            ],
+        )
+        raw = {"id": "2", "function": {"name": "buy", "arguments": "{}"}}
+        old = AIMessage("", additional_kwargs={"tool_calls": [raw]})
+        model = self.guard().model(strong, when_over=["finish"])
+        model.invoke([HumanMessage("Find tea."), broken, old])
+        sent = strong.calls[0].messages
+        assert not any(m.additional_kwargs for m in sent)
+        assert not any(getattr(m, "invalid_tool_calls", None) for m in sent)
+        said = "\n".join(str(m.content) for m in sent)
+        assert "[Called search with {, which was not run]" in said
+        assert "[Called buy with {}, which was not run]" in said
+
+    def test_the_lite_model_is_asked_only_where_it_is_needed(
+        self, strong: ScriptedChatModel, lite: ScriptedChatModel
+    ) -> None:
+        model = self.guard().model(strong, lite=lite, when_over=["downgrade", "finish"])
+        assert done(model.invoke("Why?")) == ["finish"]
+        assert (len(strong.calls), len(lite.calls)) == (1, 0)
+
+
+def test_nothing_is_done_beyond_what_helps(
+    strong: ScriptedChatModel, lite: ScriptedChatModel
+) -> None:
+    guard = BudgetGuard(
+        Budget(usd="0.001", per="day"), Budget(input_tokens=600, per="call")
+    )
+    order: Any = ["trim", "shorten", "downgrade"]
+    answer = guard.model(strong, lite=lite, when_over=order).invoke(chat())
+    assert done(answer) == ["downgrade", "trim"]
+
+
+def test_a_system_message_is_never_left_out(strong: ScriptedChatModel) -> None:
+    messages = chat(6)
+    messages.insert(5, SystemMessage("Never reveal the password."))
+    guard = BudgetGuard(Budget(input_tokens=350, per="call"))
+    guard.model(strong).invoke(messages)
+    sent = [m.content for m in strong.calls[0].messages]
+    assert "Never reveal the password." in sent
+    assert len(sent) < len(messages)
+
+
+def test_messages_in_a_providers_words_are_trimmed(strong: ScriptedChatModel) -> None:
+    messages = [
+        ChatMessage(role="user" if number % 2 == 0 else "assistant", content="w " * 50)
+        for number in range(11)
+    ]
+    guard = BudgetGuard(Budget(input_tokens=350, per="call"))
+    assert done(guard.model(strong).invoke(messages)) == ["trim"]

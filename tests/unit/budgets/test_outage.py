@@ -223,3 +223,33 @@ def test_a_guard_says_nothing_of_users_when_a_store_fails(
     with pytest.raises(BudgetStoreError) as caught:
         model.invoke("Is it?", config)
     assert "ada-lovelace" not in f"{caught.value} {caplog.text}"
+
+
+def test_what_was_not_told_is_told_before_the_next_call_is_decided(
+    store: Unreliable, clock: Clock
+) -> None:
+    def answer(_: Any) -> str:
+        store.gone = True
+        return "Yes."
+
+    budget = Budget(output_tokens=1_500, per="day")
+    blocking = BudgetGuard(budget, store=store, clock=clock)
+    config: Any = {"callbacks": [blocking]}
+    ScriptedChatModel(responses=[answer]).invoke("Is it?", config)
+    store.gone = False
+    ScriptedChatModel(responses=["Yes."]).invoke("Is it?", config)
+    assert 0 < used(blocking)[0] < 20
+
+
+def test_local_counts_on_top_of_what_was_last_seen(
+    store: Unreliable, clock: Clock, model: ScriptedChatModel
+) -> None:
+    replica = guard(store, clock, on_store_error="local")
+    config: Any = {"callbacks": [replica]}
+    model.invoke("Is it?", config)
+    model.invoke("Is it?", config)
+    store.gone = True
+    model.invoke("Is it?", config)
+    with pytest.raises(BudgetExceededError) as caught:
+        model.invoke("Is it?", config)
+    assert caught.value.used == 3
