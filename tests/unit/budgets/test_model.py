@@ -529,7 +529,7 @@ def test_nothing_is_done_beyond_what_helps(
     strong: ScriptedChatModel, lite: ScriptedChatModel
 ) -> None:
     guard = BudgetGuard(
-        Budget(usd="0.001", per="day"), Budget(input_tokens=600, per="call")
+        Budget(usd="0.0006", per="day"), Budget(input_tokens=600, per="call")
     )
     order: Any = ["trim", "shorten", "downgrade"]
     answer = guard.model(strong, lite=lite, when_over=order).invoke(chat())
