@@ -75,8 +75,9 @@ class BudgetGuard(Recorder):
         notify: Told when `warn_at` of a budget is used, on the thread of the call that
             does it: a function of an `Alert`, an SNS topic's ARN, or a webhook's URL.
         on_store_error: What to do when the store cannot be reached: `block` refuses
-            calls; `local` lets each process keep the limits by itself, so that the
-            bound is the limit times the processes; `allow` lets all calls through.
+            calls; `local` lets each process keep the limits by itself, on top of what
+            it last saw, so that the bound is the limit times the processes; `allow`
+            lets all calls through.
         require_key: Refuse calls that do not say whom they are for, where a budget is
             `by` somebody. Otherwise all such calls share a counter.
         lease: Seconds a call may take. After that what it reserved is freed, except
