@@ -221,21 +221,6 @@ class Estimator:
         self._must_price = must_price
         self._reports: Counter[str] = Counter()
 
-    def hold(self) -> None:
-        """Take the locks, so that no other thread holds one while the process forks."""
-        self.counter.hold()
-        self.lengths.hold()
-
-    def release(self) -> None:
-        """Let go of the locks again."""
-        self.lengths.release()
-        self.counter.release()
-
-    def forget(self) -> None:
-        """Have locks of its own in a forked process."""
-        self.counter.forget()
-        self.lengths.forget()
-
     def estimate(self, ask: Ask, now: float) -> Estimate:
         """What a call may use.
 

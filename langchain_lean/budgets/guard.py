@@ -137,6 +137,10 @@ class BudgetGuard(Recorder):
         self._lost: set[str] = set()
         self._admitted = 0
         self._lock = threading.RLock()
+        counter = self._estimator.counter
+        # The ledger looks after a counter of its own.
+        own = () if ledger is not None and counter is ledger.counter else (counter,)
+        self._locks = (self._estimator.lengths, *own)
         keep_until_exit(self, early=False)
 
     def __repr__(self) -> str:
@@ -150,13 +154,15 @@ class BudgetGuard(Recorder):
 
     def hold(self) -> None:
         """Take every lock, so that no other thread holds one while a process forks."""
+        for lock in self._locks:
+            lock.hold()
         self._lock.acquire()
-        self._estimator.hold()
 
     def release(self) -> None:
         """Let go of the locks again."""
-        self._estimator.release()
         self._lock.release()
+        for lock in reversed(self._locks):
+            lock.release()
 
     def forget(self) -> None:
         """Leave the calls under way to the parent, in a forked process."""
@@ -164,7 +170,8 @@ class BudgetGuard(Recorder):
         self._open = {}
         self._forget_calls()
         self._reservations.forget()
-        self._estimator.forget()
+        for lock in self._locks:
+            lock.forget()
 
     def __deepcopy__(self, memo: object) -> BudgetGuard:
         """Stay one guard, also where a model that carries it is copied."""
