@@ -114,7 +114,10 @@ def without_tools(model: Any) -> Any:
         kwargs = without(model.kwargs, TOOLS)
         bound = without_tools(model.bound)
         return model.model_copy(update={"bound": bound, "kwargs": kwargs})
-    return model
+    if isinstance(model, RunnableWithFallbacks):
+        first, *others = map(without_tools, [model.runnable, *model.fallbacks])
+        return model.model_copy(update={"runnable": first, "fallbacks": others})
+    return chat_model_of(model).model
 
 
 def without(options: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:

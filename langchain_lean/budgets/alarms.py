@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from langchain_lean.accounting.prices.book import Dollars, PriceBook
@@ -16,8 +18,15 @@ from langchain_lean.budgets.alerts import Notify, Watch, notifier
 from langchain_lean.budgets.budget import Budget, Per
 from langchain_lean.budgets.demands import Part, make_demand
 from langchain_lean.budgets.estimates import Ask, Estimate, Estimator
-from langchain_lean.budgets.storage import Refusal, Storage, open_storage
+from langchain_lean.budgets.storage import (
+    Counter,
+    Lease,
+    Refusal,
+    Storage,
+    open_storage,
+)
 from langchain_lean.errors import ConfigurationError, LeanError, StorageError
+from langchain_lean.lifecycle import keep_until_exit
 
 _AWS_UNITS = {"day": "DAILY", "month": "MONTHLY"}
 _MOST_ALERTS = 5  # of one AWS budget
@@ -39,8 +48,8 @@ class SpendAlarm(Recorder):
         at: The shares of it to tell of.
         notify: A function of an `Alert`, an SNS topic's ARN or a webhook's URL.
         by: Who has an amount of their own, as for `Budget`.
-        name: What it is called. An alarm without a name begins anew when its amount is
-            changed.
+        name: What it is called. An alarm without a name begins anew when its amount or
+            its shares are changed.
         timezone: Where days begin.
         store: As for `BudgetGuard`; by default in memory, where an amount begins anew
             with the process.
@@ -80,8 +89,7 @@ class SpendAlarm(Recorder):
         super().__init__(abandon_after=600.0, clock=clock, timer=time.perf_counter)
         self.at = _shares(at)
         # Two alarms on the same calls must not count on one counter.
-        shares = ", ".join(f"{share:.0%}" for share in self.at)
-        named = name or f"alarm at {shares} of ${usd}"
+        named = name or f"alarm of ${usd} at {_short(self.at)}"
         self.budget = Budget(usd=usd, per=per, by=by, name=named, timezone=timezone)
         self._counted = Budget(usd=None, per=per, by=by, name=named, timezone=timezone)
         if per in ("call", "run", "thread"):
@@ -89,8 +97,11 @@ class SpendAlarm(Recorder):
             raise ConfigurationError(msg)
         self.storage = open_storage(store, namespace)
         self._watch = Watch(self.storage, notifier(notify), clock)
-        self._uncounted: deque[Part] = deque(maxlen=_MOST_UNCOUNTED)
+        self._uncounted: deque[tuple[Part, Lease | None]] = deque(
+            maxlen=_MOST_UNCOUNTED
+        )
         self._estimator = Estimator(counter or TokenCounter(), prices or PriceBook())
+        keep_until_exit(self, early=False)
 
     def _received(self, event: Event) -> None:
         """Count what a call cost, and what abandoned ones did."""
@@ -116,30 +127,62 @@ class SpendAlarm(Recorder):
             lease=_COUNTING,
             require_key=False,
         )
-        self._uncounted.extend(demand.parts)
+        self._uncounted.extend((part, None) for part in demand.parts)
         self._add()
 
     def _add(self) -> None:
         """Count what was spent, and what could not be counted before."""
         while self._uncounted:
-            with suppress(IndexError):  # another thread may be at the same
-                part = self._uncounted.popleft()
-                try:
-                    used = self._added(part)
-                except StorageError as error:
-                    self._uncounted.appendleft(part)
-                    self._warn_once(str(error))
-                    return
-                told = Part(self.budget, part.claim, part.whose)
-                self._watch.check(told, used, self.at)
+            try:
+                part, lease = self._uncounted.popleft()
+            except IndexError:  # another thread was faster
+                return
+            key, amount = part.claim.key, part.claim.amount
+            try:
+                if lease is None:
+                    outcome = self.storage.reserve([part.claim], lease=_COUNTING)
+                    if isinstance(outcome, Refusal):  # beyond what can be counted
+                        continue
+                    lease = outcome
+                told = self.storage.settle(lease, {key: amount})
+            except BaseException as error:
+                self._uncounted.appendleft((part, lease))
+                if not isinstance(error, StorageError):
+                    raise
+                self._warn_once(str(error))
+                return
+            self._tell(part, told)
 
-    def _added(self, part: Part) -> int:
-        key, amount = part.claim.key, part.claim.amount
-        lease = self.storage.reserve([part.claim], lease=_COUNTING)
-        if isinstance(lease, Refusal):  # beyond what can be counted
-            return lease.counters[key].used
-        told = self.storage.settle(lease, {key: amount})
-        return (told.get(key) or self.storage.read(key)).used
+    def _tell(self, part: Part, told: Mapping[str, Counter]) -> None:
+        with suppress(StorageError):
+            counter = told.get(part.claim.key) or self.storage.read(part.claim.key)
+            self._watch.check(replace(part, budget=self.budget), counter.used, self.at)
+
+    def close(self) -> None:
+        """Count what could not be counted before."""
+        self._add()
+
+    def hold(self) -> None:
+        """Take every lock, so that no other thread holds one while a process forks."""
+        self._estimator.lengths.hold()
+        self._estimator.counter.hold()
+
+    def release(self) -> None:
+        """Let go of the locks again."""
+        self._estimator.counter.release()
+        self._estimator.lengths.release()
+
+    def forget(self) -> None:
+        """Leave what is under way to the parent, in a forked process."""
+        self._forget_calls()
+        self._uncounted.clear()
+        self._estimator.lengths.forget()
+        self._estimator.counter.forget()
+
+
+def _short(shares: Sequence[float]) -> str:
+    told = ", ".join(f"{share:g}" for share in shares)
+    return told if len(told) < 60 else hashlib.sha256(told.encode()).hexdigest()[:12]
 
 
 def _shares(at: Sequence[float]) -> tuple[float, ...]:

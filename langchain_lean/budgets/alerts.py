@@ -124,11 +124,11 @@ class Watch:
         if len(self._told) >= _MOST_TOLD:
             self._told.clear()
         self._told[news] = now + _TELLING
-        window = part.budget.lasts(now, after=LATE)
+        window = part.budget.lasts(part.now, after=LATE)
         outcome = self._storage.reserve([Claim(news, 1, 1, window)], lease=_TELLING)
         if isinstance(outcome, Refusal):
             return  # it was told, or somebody is at it
-        if self._delivered(_alert(part, used, share, now)):
+        if self._delivered(_alert(part, used, share)):
             self._storage.settle(outcome, {news: 1})
 
     def forget(self, key: str, share: float | None) -> str:
@@ -156,9 +156,9 @@ def _news(key: str, share: float) -> str:
     return f"{key}/told/{share:g}"
 
 
-def _alert(part: Part, used: int, share: float, now: float) -> Alert:
+def _alert(part: Part, used: int, share: float) -> Alert:
     budget = part.budget
-    window = budget.window(now)
+    window = budget.window(part.now)
     return Alert(
         budget=budget,
         threshold=share,

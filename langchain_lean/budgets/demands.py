@@ -21,11 +21,13 @@ class Part:
         budget: The budget.
         claim: What it claims of it.
         whose: The values of the budget's keys; None where the call does not say.
+        now: When it asked, in seconds since the epoch.
     """
 
     budget: Budget
     claim: Claim
     whose: Mapping[str, str | None]
+    now: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ def make_demand(
             budget.lasts(now, after=lease + LATE),
             min(budget.amount(estimate.floor, estimate.floor_cost), amount),
         )
-        parts.append(Part(budget, claim, whose))
+        parts.append(Part(budget, claim, whose, now))
     return Demand(ask, estimate, tuple(parts), now)
 
 

@@ -70,7 +70,7 @@ class OutputLengths:
         with self._lock:
             newest, ranked = self._kinds.setdefault((model, node), (deque(), []))
             self._kinds.move_to_end((model, node))
-            if len(newest) == _REMEMBERED:
+            while len(newest) >= _REMEMBERED:
                 ranked.remove(newest.popleft())
             newest.append(tokens)
             insort(ranked, tokens)

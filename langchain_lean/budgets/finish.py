@@ -65,8 +65,9 @@ def _asked_for(message: BaseMessage) -> list[tuple[str, str | None, object]]:
     calls += [(c["name"] or "a tool", c["id"], c["args"]) for c in invalid]
     raw = message.additional_kwargs.get("tool_calls") if not calls else None
     for call in raw or ():
-        called = call.get("function", {})
-        calls.append((called.get("name"), call.get("id"), called.get("arguments")))
+        called = call.get("function") or {}
+        name, args = called.get("name") or "a tool", called.get("arguments") or ""
+        calls.append((name, call.get("id"), args))
     return calls
 
 

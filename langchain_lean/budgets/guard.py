@@ -251,12 +251,12 @@ class BudgetGuard(Recorder):
             StorageError: If the store cannot be reached.
         """
         for key in self._to_reset(run_id, keys):
-            self.storage.clear(key)
+            self._reservations.clear(key)
 
     async def areset(self, *, run_id: str = "", **keys: str) -> None:
         """`reset` for asyncio."""
         for key in self._to_reset(run_id, keys):
-            await self.storage.aclear(key)
+            await self._reservations.aclear(key)
 
     def on_chat_model_start(
         self,
@@ -447,7 +447,8 @@ class BudgetGuard(Recorder):
         if spent.made and spent.reported:
             learns = self._learns_input
             self._estimator.learn(demand.ask, spent.usage, count_input=learns)
-        self._warn(demand, counters)
+        if counters is not None:
+            self._warn(demand, counters)
 
     def _warn(self, demand: Demand, counters: Mapping[str, Counter]) -> None:
         """Tell of budgets that run out; a store that did not say is asked."""

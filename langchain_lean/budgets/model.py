@@ -319,7 +319,7 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
         for way in options(
             candidate,
             self.when_over,
-            output=reserved,
+            output=reserved // asked.ask.choices,
             lite=self.lite is not None,
             fits=fits,
         ):

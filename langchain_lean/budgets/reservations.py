@@ -87,8 +87,8 @@ class Reservations:
         if not claims:
             return Grant()
         if not self._gone:
-            self.settle_the_rest()
             try:
+                self._tell_waiting()
                 return self._found(self.storage.reserve(claims, lease=self.lease))
             except StorageError as error:
                 self._lose(error)
@@ -99,55 +99,74 @@ class Reservations:
         if not claims:
             return Grant()
         if not self._gone:
-            if self._unsettled:
-                await asyncio.to_thread(self.settle_the_rest)
             try:
+                if self._unsettled:
+                    await asyncio.to_thread(self._tell_waiting)
                 outcome = await self.storage.areserve(claims, lease=self.lease)
                 return self._found(outcome)
             except StorageError as error:
                 self._lose(error)
         return self._without(claims)
 
-    def settle(self, grant: Grant, actuals: Mapping[str, int]) -> dict[str, Counter]:
+    def settle(
+        self, grant: Grant, actuals: Mapping[str, int]
+    ) -> dict[str, Counter] | None:
         """Put what was used in the place of what was held.
 
         Never raises: what the store cannot be told is told later, as long as this
         process lives; after that its lease ends.
 
         Returns:
-            By key, how the counters stand, as far as known.
+            By key, how the counters stand, as far as known; None if nothing could be
+            settled.
         """
         if grant.lease is None or grant.storage is None:
-            return {}
+            return None
         try:
             told = grant.storage.settle(grant.lease, actuals)
         except StorageError as error:
             logger.warning("What a call used is told to its budgets later: %s", error)
             self._unsettled.append((grant.lease, dict(actuals)))
-            return {}
+            return None
         if grant.storage is self.storage:
             self._see(told)
-            self.settle_the_rest()
+            self.close()
         return told
 
-    def settle_the_rest(self) -> None:
-        """Tell the store what it could not be told before."""
+    def clear(self, key: str) -> None:
+        """Let a counter begin anew, here and in the store.
+
+        Raises:
+            StorageError: If the store cannot be reached.
+        """
+        self.storage.clear(key)
+        self._seen.pop(key, None)
+
+    async def aclear(self, key: str) -> None:
+        """`clear` for asyncio."""
+        await self.storage.aclear(key)
+        self._seen.pop(key, None)
+
+    def close(self) -> None:
+        """Tell the store what it could not be told before, if it is there."""
+        with suppress(StorageError):
+            self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
         while self._unsettled:
-            with suppress(IndexError):  # another thread may be at the same
+            try:
                 lease, actuals = self._unsettled.popleft()
-                try:
-                    self.storage.settle(lease, actuals)
-                except StorageError:
-                    self._unsettled.appendleft((lease, actuals))
-                    return
+            except IndexError:  # another thread was faster
+                return
+            try:
+                self.storage.settle(lease, actuals)
+            except BaseException:
+                self._unsettled.appendleft((lease, actuals))
+                raise
 
     @property
     def _gone(self) -> bool:
         return self._timer() < self._gone_until
-
-    def close(self) -> None:
-        """Tell the store what it could not be told before."""
-        self.settle_the_rest()
 
     def forget(self) -> None:
         """Leave what is open to the parent, in a forked process."""

@@ -4,7 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import NamedTuple
@@ -101,6 +101,9 @@ class MemoryStorage(Storage):
 
     def read(self, key: str) -> Counter:
         """How a counter stands; nothing where there is none."""
+        with self._lock:
+            if self._busy:
+                return self._books.get(key, _Book()).counter
         with self._alone():
             book = self._book(key, self._clock())
             return book.counter if book else Counter()
@@ -144,20 +147,23 @@ class MemoryStorage(Storage):
                 self._waiting.append((lease, amounts))
                 return {}
         with self._alone():
-            now = self._clock()
-            counters = {}
-            for claim, amount in zip(lease.claims, amounts, strict=True):
-                book = self._book(claim.key, now)
-                if book is not None:
-                    book.settle(lease.id, amount, now)
-                counters[claim.key] = book.counter if book else Counter()
-            return counters
+            return self._settle_now(lease, amounts)
+
+    def _settle_now(self, lease: Lease, amounts: Sequence[int]) -> dict[str, Counter]:
+        now = self._clock()
+        counters = {}
+        for claim, amount in zip(lease.claims, amounts, strict=True):
+            book = self._book(claim.key, now)
+            if book is not None:
+                book.settle(lease.id, amount, now)
+            counters[claim.key] = book.counter if book else Counter()
+        return counters
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keep other threads out, and mend what was interrupted."""
         with self._lock:
-            self._busy = True
+            outermost, self._busy = not self._busy, True
             try:
                 yield
             except BaseException:
@@ -165,10 +171,10 @@ class MemoryStorage(Storage):
                     book.recount()
                 raise
             finally:
-                self._busy = False
-        while self._waiting:
-            with suppress(IndexError):  # another thread may be at the same
-                self._settle(*self._waiting.popleft())
+                if outermost:
+                    while self._waiting:
+                        self._settle_now(*self._waiting.popleft())
+                    self._busy = False
 
     def _book(self, key: str, now: float) -> _Book | None:
         """A counter without what has ended by now."""

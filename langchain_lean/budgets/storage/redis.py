@@ -190,8 +190,8 @@ class RedisStorage(Storage):
 
     def _drop(self, client: Any) -> None:
         if client is self._cluster:
-            self._cluster = None
-        if client is not None:
+            self._cluster = None  # and not closed: other threads may be using it
+        elif client is not None:
             client.close()
 
     async def _aopen(self) -> _Opened:
