@@ -261,6 +261,71 @@ class TestSpendAlarm:
         ask(model, alarm)
         assert inbox.thresholds == [0.5, 0.8, 1.0]
 
+    def test_what_was_reserved_and_not_settled_is_counted_once(
+        self, model: Any, inbox: Inbox, clock: Clock
+    ) -> None:
+        class Half(type(storage_from_url("memory://"))):  # type: ignore[misc]
+            gone = True
+
+            def settle(self, *lease: Any) -> Any:
+                if self.gone:
+                    raise StorageError("It is gone.")
+                return super().settle(*lease)
+
+        store = Half(clock=clock)
+        alarm = self.alarm(model, store, inbox, clock, at=(0.5, 0.8))
+        ask(model, alarm)
+        clock.now += 61
+        store.gone = False
+        ask(model, alarm, times=4)
+        assert inbox.thresholds == [0.5]
+
+    def test_what_waits_belongs_to_the_process_that_spent_it(
+        self, model: Any, inbox: Inbox, clock: Clock
+    ) -> None:
+        class Gone(type(storage_from_url("memory://"))):  # type: ignore[misc]
+            gone = True
+
+            def reserve(self, *claims: Any, **options: Any) -> Any:
+                if self.gone:
+                    raise StorageError("It is gone.")
+                return super().reserve(*claims, **options)
+
+        store = Gone(clock=clock)
+        alarm = self.alarm(model, store, inbox, clock)
+        ask(model, alarm, times=9)
+        alarm.forget()  # as in a forked process
+        store.gone = False
+        ask(model, alarm)
+        assert inbox == []
+
+    def test_an_alert_that_comes_late_names_the_window_of_the_call(
+        self, model: Any, inbox: Inbox, clock: Clock
+    ) -> None:
+        class Gone(type(storage_from_url("memory://"))):  # type: ignore[misc]
+            gone = True
+
+            def reserve(self, *claims: Any, **options: Any) -> Any:
+                if self.gone:
+                    raise StorageError("It is gone.")
+                return super().reserve(*claims, **options)
+
+        store = Gone(clock=clock)
+        alarm = self.alarm(model, store, inbox, clock, at=(0.5,))
+        ask(model, alarm, times=6)
+        clock.now += DAY
+        store.gone = False
+        ask(model, alarm)
+        assert [alert.window for alert in inbox] == ["2026-11-18"]
+
+    def test_alarms_without_a_name_differ_by_their_shares(self, store: Storage) -> None:
+        shares = [(0.999,), (1.0,), tuple(n / 100 for n in range(1, 101))]
+        names = {
+            SpendAlarm(usd="1", per="day", at=at, notify=print, store=store).budget.name
+            for at in shares
+        }
+        assert len(names) == 3
+
     @pytest.mark.parametrize(
         "options",
         [

@@ -184,3 +184,24 @@ def test_a_call_the_process_before_a_fork_made_is_unknown_after_it() -> None:
     guard.forget()
     assert not guard._open
     assert not guard._calls
+
+
+def test_many_streams_found_in_one_collection_are_all_settled() -> None:
+    abandoned: list[Any] = []
+
+    class Collecting(MemoryStorage):
+        def _sweep(self, now: float) -> None:
+            while abandoned:
+                abandoned.pop().close()
+
+    guard = BudgetGuard(
+        Budget(calls=None, per="day"), store=Collecting(), notify=lambda _: None
+    )
+    config: Any = {"callbacks": [guard]}
+    opened = [model().stream("Count.", config) for _ in range(400)]
+    for stream in opened:
+        next(stream)
+    abandoned.extend(opened)
+    model().invoke("Count.", config)
+    (status,) = guard.status()
+    assert (status.used, status.held) == (401, 0)

@@ -491,6 +491,25 @@ class TestFinish:
         answer = model.invoke([*chat(1), HumanMessage("So?")])
         assert answer.usage_metadata["output_tokens"] <= 80
 
+    def test_fallbacks_lose_their_tools_as_well(
+        self, strong: ScriptedChatModel
+    ) -> None:
+        tools = [{"type": "function", "function": {"name": "search"}}]
+        broken = ScriptedChatModel(responses=[ConnectionError("lost")])
+        both = broken.bind(tools=tools).with_fallbacks([strong.bind(tools=tools)])
+        answer = self.guard().model(both, when_over=["finish"]).invoke("Why?")
+        assert done(answer)[0] == "finish"
+        assert "tools" not in strong.calls[0].kwargs
+
+    def test_of_several_answers_each_keeps_the_cap_of_the_caller(
+        self, strong: ScriptedChatModel
+    ) -> None:
+        guard = BudgetGuard(Budget(input_tokens=60, per="call"))
+        bound = strong.bind(max_tokens=70, n=2)
+        model = guard.model(bound, when_over=["trim", "finish"])
+        model.invoke([*chat(1), HumanMessage("So?")])
+        assert strong.calls[0].kwargs.get("max_tokens", 70) <= 70
+
     def test_what_else_is_bound_stays(self, strong: ScriptedChatModel) -> None:
         bound = strong.bind(stop=["so"], tools=[])
         answer = self.guard().model(bound, when_over=["finish"]).invoke("Why?")
@@ -507,7 +526,8 @@ class TestFinish:
             ],
         )
         raw = {"id": "2", "function": {"name": "buy", "arguments": "{}"}}
-        old = AIMessage("", additional_kwargs={"tool_calls": [raw]})
+        odd = {"id": "3", "type": "custom", "function": None}
+        old = AIMessage("", additional_kwargs={"tool_calls": [raw, odd]})
         model = self.guard().model(strong, when_over=["finish"])
         model.invoke([HumanMessage("Find tea."), broken, old])
         sent = strong.calls[0].messages

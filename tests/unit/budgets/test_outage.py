@@ -253,3 +253,49 @@ def test_local_counts_on_top_of_what_was_last_seen(
     with pytest.raises(BudgetExceededError) as caught:
         model.invoke("Is it?", config)
     assert caught.value.used == 3
+
+
+def test_a_store_that_is_gone_is_not_read_for_warnings(
+    store: Unreliable, clock: Clock, model: ScriptedChatModel
+) -> None:
+    reads: list[str] = []
+    store.read = lambda key: reads.append(key) or Counter()  # type: ignore[method-assign, func-returns-value]
+    allowing = guard(store, clock, on_store_error="allow", notify=lambda _: None)
+    store.gone = True
+    for _ in range(3):
+        model.invoke("Is it?", {"callbacks": [allowing]})
+    assert reads == []
+
+
+def test_a_reset_also_lets_the_local_count_begin_anew(
+    store: Unreliable, clock: Clock, model: ScriptedChatModel
+) -> None:
+    replica = guard(store, clock, on_store_error="local")
+    config: Any = {"callbacks": [replica]}
+    for _ in range(3):
+        model.invoke("Is it?", config)
+    replica.reset()
+    store.gone = True
+    model.invoke("Is it?", config)
+
+
+def test_what_waits_outlives_an_interrupt(store: Unreliable, clock: Clock) -> None:
+    desk = reservations(store, clock, "block", Ticking())
+    granted = desk.reserve([Claim("key", 1, 10, None)])
+    assert not isinstance(granted, Refusal)
+    store.gone = True
+    desk.settle(granted, {"key": 1})
+    store.gone = False
+
+    class Interrupted(BaseException):
+        pass
+
+    def interrupted(*_: Any) -> Any:
+        raise Interrupted
+
+    settle, store.settle = store.settle, interrupted  # type: ignore[method-assign]
+    with pytest.raises(Interrupted):
+        desk.reserve([Claim("key", 1, 10, None)])
+    store.settle = settle  # type: ignore[method-assign]
+    desk.close()
+    assert store.read("key") == Counter(used=1, held=0)
