@@ -14,6 +14,7 @@ import pytest
 from langchain_lean import Budget, BudgetExceededError, BudgetGuard, SpendAlarm
 from langchain_lean.budgets.alerts import Alert
 from langchain_lean.budgets.storage import Storage, storage_from_url
+from langchain_lean.budgets.storage.memory import MemoryStorage
 from langchain_lean.errors import ConfigurationError, StorageError
 from langchain_lean.testing import ScriptedChatModel
 
@@ -42,6 +43,17 @@ class Inbox(list[Alert]):
     @property
     def thresholds(self) -> list[float]:
         return [alert.threshold for alert in self]
+
+
+class Gone(MemoryStorage):
+    """A store that cannot be reached until a test says so."""
+
+    gone = True
+
+    def reserve(self, *claims: Any, **options: Any) -> Any:
+        if self.gone:
+            raise StorageError("It is gone.")
+        return super().reserve(*claims, **options)
 
 
 @pytest.fixture
@@ -236,24 +248,12 @@ class TestSpendAlarm:
     def test_a_store_that_is_gone_breaks_nothing(
         self, model: Any, inbox: Inbox, clock: Clock, caplog: pytest.LogCaptureFixture
     ) -> None:
-        class Gone(type(storage_from_url("memory://"))):  # type: ignore[misc]
-            def reserve(self, *_: Any, **__: Any) -> Any:
-                raise StorageError("It is gone.")
-
         ask(model, self.alarm(model, Gone(), inbox, clock), times=3)
         assert caplog.text.count("It is gone.") == 1
 
     def test_what_is_spent_while_the_store_is_gone_is_counted_later(
         self, model: Any, inbox: Inbox, clock: Clock
     ) -> None:
-        class Gone(type(storage_from_url("memory://"))):  # type: ignore[misc]
-            gone = True
-
-            def reserve(self, *claims: Any, **options: Any) -> Any:
-                if self.gone:
-                    raise StorageError("It is gone.")
-                return super().reserve(*claims, **options)
-
         store = Gone(clock=clock)
         alarm = self.alarm(model, store, inbox, clock)
         ask(model, alarm, times=9)
@@ -264,7 +264,7 @@ class TestSpendAlarm:
     def test_what_was_reserved_and_not_settled_is_counted_once(
         self, model: Any, inbox: Inbox, clock: Clock
     ) -> None:
-        class Half(type(storage_from_url("memory://"))):  # type: ignore[misc]
+        class Half(MemoryStorage):
             gone = True
 
             def settle(self, *lease: Any) -> Any:
@@ -283,14 +283,6 @@ class TestSpendAlarm:
     def test_what_waits_belongs_to_the_process_that_spent_it(
         self, model: Any, inbox: Inbox, clock: Clock
     ) -> None:
-        class Gone(type(storage_from_url("memory://"))):  # type: ignore[misc]
-            gone = True
-
-            def reserve(self, *claims: Any, **options: Any) -> Any:
-                if self.gone:
-                    raise StorageError("It is gone.")
-                return super().reserve(*claims, **options)
-
         store = Gone(clock=clock)
         alarm = self.alarm(model, store, inbox, clock)
         ask(model, alarm, times=9)
@@ -302,14 +294,6 @@ class TestSpendAlarm:
     def test_an_alert_that_comes_late_names_the_window_of_the_call(
         self, model: Any, inbox: Inbox, clock: Clock
     ) -> None:
-        class Gone(type(storage_from_url("memory://"))):  # type: ignore[misc]
-            gone = True
-
-            def reserve(self, *claims: Any, **options: Any) -> Any:
-                if self.gone:
-                    raise StorageError("It is gone.")
-                return super().reserve(*claims, **options)
-
         store = Gone(clock=clock)
         alarm = self.alarm(model, store, inbox, clock, at=(0.5,))
         ask(model, alarm, times=6)
@@ -395,7 +379,7 @@ class TestSoftWarning:
     def test_a_store_that_says_nothing_of_its_counters_is_asked(
         self, model: Any, inbox: Inbox, clock: Clock
     ) -> None:
-        class Silent(type(storage_from_url("memory://"))):  # type: ignore[misc]
+        class Silent(MemoryStorage):
             def settle(self, *lease: Any) -> Any:
                 super().settle(*lease)
                 return {}

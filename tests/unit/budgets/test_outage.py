@@ -277,6 +277,7 @@ def test_a_reset_also_lets_the_local_count_begin_anew(
     replica.reset()
     store.gone = True
     model.invoke("Is it?", config)
+    assert len(model.calls) == 4
 
 
 def test_what_waits_outlives_an_interrupt(store: Unreliable, clock: Clock) -> None:
