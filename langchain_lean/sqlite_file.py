@@ -3,9 +3,9 @@
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,19 @@ class Schema:
         application: SQLite's `application_id`, so that no other file is taken for it.
         version: SQLite's `user_version`; a file of a newer one is refused.
         statements: What makes the tables of a new file.
+        upgrades: By version, what brings a file of it to the next one.
     """
 
     kind: str
     application: int
     version: int
     statements: tuple[str, ...]
+    upgrades: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+
+    def missing(self, version: int) -> tuple[str, ...]:
+        """What brings a file of an older version to this one."""
+        versions = range(version, self.version)
+        return tuple(s for number in versions for s in self.upgrades.get(number, ()))
 
 
 class SQLiteFile:
@@ -152,7 +159,7 @@ def _connect(path: Path, schema: Schema) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
-    """Make the tables of a new file; refuse one of another kind.
+    """Make the tables of a new file, or those an older one lacks; refuse another kind.
 
     Other processes may be at the same, so all of it is one transaction.
     """
@@ -166,8 +173,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, schema: Schema) -> None
     if version > schema.version:
         msg = f"{str(path)!r} is of a newer langchain_lean; upgrade to read it."
         raise StorageError(msg)
-    if new:
-        for statement in schema.statements:
+    if new or version < schema.version:
+        for statement in schema.statements if new else schema.missing(version):
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {schema.application}")
         connection.execute(f"PRAGMA user_version = {schema.version}")

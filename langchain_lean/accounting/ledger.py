@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from langchain_lean.accounting.anatomy import Anatomy
     from langchain_lean.accounting.entry import LedgerEntry, Step, Totals
     from langchain_lean.accounting.latency import RunTiming
+    from langchain_lean.accounting.notices import Notice
     from langchain_lean.accounting.prices.book import PriceBook
     from langchain_lean.accounting.recording.bookkeeper import Exporter
     from langchain_lean.accounting.recording.events import Event, Kind
@@ -166,6 +167,14 @@ class TokenLedger(Recorder):
                     key[0]: t.cost for key, t in by_source.items() if key[0] is not None
                 },
             )
+
+    def notices(self) -> Iterator[Notice]:
+        """What levers did, or could not do, that an answer may be worse for.
+
+        Oldest first; in memory the newest 100,000 are kept, in a file all.
+        """
+        self._books.settle()
+        return self.store.notices()
 
     def timings(self) -> list[RunTiming]:
         """Where the time of the newest runs went, from the newest 10,000 calls."""

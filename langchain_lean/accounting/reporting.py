@@ -1,18 +1,27 @@
-"""The one way a lever says what it saved, and a guard what it refused."""
+"""The one way a lever says what it saved or left out, and a guard what it refused."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID, uuid4
 
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
-from langchain_core.callbacks.manager import dispatch_custom_event
+from langchain_core.callbacks.manager import dispatch_custom_event, handle_event
 
-from langchain_lean.accounting.recording.events import BLOCKED_EVENT, SAVING_EVENT
+from langchain_lean.accounting.attribution import running_parent
+from langchain_lean.accounting.ledger import TokenLedger
+from langchain_lean.accounting.notices import Notice
+from langchain_lean.accounting.recording.events import (
+    BLOCKED_EVENT,
+    NO_RUN,
+    NOTICE_EVENT,
+    SAVING_EVENT,
+)
 from langchain_lean.accounting.recording.recorder import recorders
 from langchain_lean.accounting.savings import Saving, SavingKind
-from langchain_lean.accounting.tracking import tracked
+from langchain_lean.accounting.tracking import parts, tracked
 from langchain_lean.accounting.usage import TokenUsage
 
 logger = logging.getLogger(__name__)
@@ -34,8 +43,8 @@ def report_saving(
     """Report what a lever saved to whichever ledger listens.
 
     Goes to the given callbacks, else through the running configuration as a custom
-    event, else to the ledger of `track()`. Never raises: what cannot be reported is
-    logged.
+    event, and to the ledger of `track()` where there is no other. Never raises: what
+    cannot be reported is logged.
 
     Args:
         lever: The lever's name.
@@ -51,7 +60,7 @@ def report_saving(
         callbacks: A callback manager or handlers to tell, instead of the running
             configuration's.
     """
-    try:
+    with _logged("A saving"):
         saving = Saving(
             lever=lever,
             id=id or str(uuid4()),
@@ -64,8 +73,36 @@ def report_saving(
             baseline=baseline,
         )
         _tell(SAVING_EVENT, asdict(saving), callbacks)
-    except Exception as error:
-        logger.warning("A saving could not be reported: %s", type(error).__name__)
+
+
+def report_notice(
+    lever: str, *, action: str, reason: str, callbacks: Any = None
+) -> None:
+    """Report what a lever did, or could not do, that an answer may be worse for.
+
+    Goes the way `report_saving` goes; never raises.
+
+    Args:
+        lever: The lever's name.
+        action: What it did, in a word or two, such as `skipped`.
+        reason: Why, in a few words without anything a user wrote.
+        callbacks: A callback manager or handlers to tell, instead of the running
+            configuration's. A retriever needs to give its `run_manager`: by itself it
+            has no running configuration.
+
+    Example:
+        ```python
+        report_notice(
+            "retriever",
+            action="skipped",
+            reason="a retriever failed: TimeoutError",
+            callbacks=run_manager,
+        )
+        ```
+    """
+    with _logged("A notice"):
+        notice = Notice(lever=lever, action=action, reason=reason, id=str(uuid4()))
+        _tell(NOTICE_EVENT, asdict(notice), callbacks)
 
 
 def report_blocked(
@@ -94,7 +131,7 @@ def report_blocked(
         callbacks: A callback manager or handlers to tell, instead of the running
             configuration's.
     """
-    try:
+    with _logged("A blocked call"):
         data = {
             "run_id": run_id,
             "reason": reason,
@@ -107,8 +144,15 @@ def report_blocked(
         for recorder in recorders():
             if recorder.under_way(run_id):
                 recorder.on_custom_event(BLOCKED_EVENT, data, run_id=run_id)
+
+
+@contextmanager
+def _logged(what: str) -> Iterator[None]:
+    """What cannot be reported is logged; the application goes on."""
+    try:
+        yield
     except Exception as error:
-        logger.warning("A blocked call could not be reported: %s", type(error).__name__)
+        logger.warning("%s could not be reported: %s", what, type(error).__name__)
 
 
 def _tell(event: str, data: Mapping[str, Any], callbacks: Any) -> None:
@@ -117,8 +161,35 @@ def _tell(event: str, data: Mapping[str, Any], callbacks: Any) -> None:
             dispatch_custom_event(event, data)
             return
         except RuntimeError:  # no run is active here
-            callbacks = tracked()
-    handlers = [callbacks] if isinstance(callbacks, BaseCallbackHandler) else callbacks
-    for handler in getattr(handlers, "handlers", handlers):
-        if not isinstance(handler, AsyncCallbackHandler):
-            handler.on_custom_event(event, data, run_id=uuid4())
+            callbacks = ()
+    handlers = [
+        handler
+        for handler in _listening(callbacks)
+        if not isinstance(handler, AsyncCallbackHandler)
+    ]
+    run_id = _run_of(callbacks) or running_parent() or NO_RUN
+    handle_event(
+        handlers, "on_custom_event", "ignore_custom_event", event, data, run_id=run_id
+    )
+
+
+def _listening(callbacks: Any) -> list[BaseCallbackHandler]:
+    """The handlers that were given; those of `track()` where no ledger is among them.
+
+    A manager made inside of `track()` has its ledger among its handlers.
+    """
+    given = [callbacks] if isinstance(callbacks, BaseCallbackHandler) else callbacks
+    handlers = [
+        part for handler in getattr(given, "handlers", given) for part in parts(handler)
+    ]
+    if any(isinstance(handler, TokenLedger) for handler in handlers):
+        return handlers
+    return [*handlers, *tracked()]
+
+
+def _run_of(callbacks: Any) -> UUID | None:
+    """The run of a run's manager, or of the manager it gives to its children."""
+    for name in ("run_id", "parent_run_id"):
+        if isinstance(run_id := getattr(callbacks, name, None), UUID):
+            return run_id
+    return None

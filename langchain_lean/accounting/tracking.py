@@ -60,7 +60,14 @@ register_configure_hook(cast("ContextVar[Any]", _tracker), inheritable=True)
 
 def tracked() -> tuple[BaseCallbackHandler, ...]:
     """The handlers that are attached here, those of outer blocks first."""
-    return _parts(_tracker.get())
+    return parts(_tracker.get())
+
+
+def parts(handler: BaseCallbackHandler | None) -> tuple[BaseCallbackHandler, ...]:
+    """A handler by itself; of one that passes events on, those it passes them to."""
+    if isinstance(handler, Tee):
+        return handler.handlers
+    return () if handler is None else (handler,)
 
 
 @contextmanager
@@ -85,12 +92,6 @@ def attached(handler: BaseCallbackHandler, *, all_threads: bool) -> Iterator[Non
                 _everywhere.remove(handler)
                 _tracker.everywhere = _joined(*_everywhere)
         _here.reset(token)
-
-
-def _parts(handler: BaseCallbackHandler | None) -> tuple[BaseCallbackHandler, ...]:
-    if isinstance(handler, Tee):
-        return handler.handlers
-    return () if handler is None else (handler,)
 
 
 def _joined(*handlers: BaseCallbackHandler) -> BaseCallbackHandler | None:

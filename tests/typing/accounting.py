@@ -22,7 +22,9 @@ from langchain_lean import (
     track,
 )
 from langchain_lean.accounting.entry import LedgerEntry, Totals
+from langchain_lean.accounting.notices import Notice
 from langchain_lean.accounting.prices.cost import Cost
+from langchain_lean.accounting.reporting import report_notice
 
 
 def ledger() -> None:
@@ -35,6 +37,7 @@ def ledger() -> None:
         assert_type(by, dict[tuple[str | None, ...], Totals])
         assert_type(ledger.totals().cost, Decimal)
         assert_type(ledger.savings().total, Decimal)
+        assert_type(ledger.notices(), Iterator[Notice])
         assert_type(ledger.anatomy().shares(), dict[str, float])
         ledger.feedback("run", good=True)
         entry = ledger.record(model="m", usage=TokenUsage(input=1))
@@ -79,6 +82,10 @@ def saving() -> None:
         model="gpt-5",
         baseline="20 whole documents",
     )
+
+
+def notice() -> None:
+    report_notice("retriever", action="skipped", reason="it failed: TimeoutError")
 
 
 def embeddings(ledger: TokenLedger) -> None:

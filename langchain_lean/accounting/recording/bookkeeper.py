@@ -6,10 +6,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from langchain_lean.accounting.entry import LedgerEntry, Step
+from langchain_lean.accounting.notices import Notice
 from langchain_lean.accounting.prices import table as price_table
 from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.prices.cost import exact
@@ -227,9 +229,27 @@ class Bookkeeper:
             self._warn(f"A batch could not be kept: {type(error).__name__}")
 
     def _batch(self) -> Batch:
+        batch = self._drained()
+        if price_table.loaded():
+            batch = replace(
+                batch,
+                entries=[self._priced(entry) for entry in batch.entries],
+                savings=[self._priced(saving) for saving in batch.savings],
+            )
+        if self._exporters:
+            self._unexported.extend(self._not_told_before(batch.entries))
+        texts, feedback = dict(self._texts), dict(self._feedback)
+        self._texts.clear()
+        for run_id in feedback:
+            self._feedback.pop(run_id, None)
+        return replace(batch, texts=texts, feedback=feedback)
+
+    def _drained(self) -> Batch:
+        """What came, by kind."""
         entries: list[LedgerEntry] = []
         steps: list[Step] = []
         savings: list[Saving] = []
+        notices: list[Notice] = []
         for _ in range(len(self._inbox)):
             event = self._inbox.popleft()
             try:
@@ -239,26 +259,13 @@ class Bookkeeper:
                     entries.append(event)
                 elif isinstance(event, Saving):
                     savings.append(event)
+                elif isinstance(event, Notice):
+                    notices.append(event)
                 else:
                     steps.append(self._step(event))
             except Exception as error:
                 self._warn(f"An event was lost: {type(error).__name__}")
-        if price_table.loaded():
-            entries = [self._priced(entry) for entry in entries]
-            savings = [self._priced(saving) for saving in savings]
-        if self._exporters:
-            self._unexported.extend(self._not_told_before(entries))
-        texts, feedback = dict(self._texts), dict(self._feedback)
-        self._texts.clear()
-        for run_id in feedback:
-            self._feedback.pop(run_id, None)
-        return Batch(
-            entries=entries,
-            steps=steps,
-            savings=savings,
-            texts=texts,
-            feedback=feedback,
-        )
+        return Batch(entries=entries, steps=steps, savings=savings, notices=notices)
 
     def _priced(self, item: Priceable) -> Priceable:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from uuid import UUID
 from weakref import ref
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.outputs import LLMResult
 
+    from langchain_lean.accounting.notices import Notice
     from langchain_lean.accounting.recording.wrappers import Nest
     from langchain_lean.accounting.savings import Saving
 
@@ -23,7 +25,11 @@ Kind = Literal["chat", "completion", "embedding"]
 StepKind = Literal["run", "retriever", "tool"]
 
 SAVING_EVENT = "langchain_lean.saving"
+NOTICE_EVENT = "langchain_lean.notice"
 BLOCKED_EVENT = "langchain_lean.blocked"
+
+NO_RUN = UUID(int=0)
+"""Stands for the run of an event that is told where none is known."""
 
 _CLOSED_BY_CALLER = ("GeneratorExit", "CancelledError")
 
@@ -217,5 +223,5 @@ class Finished:
     documents: tuple[str, ...] = ()
 
 
-Event: TypeAlias = "Outcome | Finished | Saving"
+Event: TypeAlias = "Outcome | Finished | Saving | Notice"
 """What a recorder hands on."""

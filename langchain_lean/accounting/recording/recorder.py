@@ -16,6 +16,8 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_lean.accounting.attribution import attributed
 from langchain_lean.accounting.recording.events import (
     BLOCKED_EVENT,
+    NO_RUN,
+    NOTICE_EVENT,
     SAVING_EVENT,
     Call,
     Outcome,
@@ -296,11 +298,16 @@ class Recorder(BaseCallbackHandler):
     def on_custom_event(
         self, name: str, data: Any, *, run_id: UUID, **kwargs: Any
     ) -> None:
-        """Note a saving or a refused call."""
+        """Note a saving, a notice or a refused call."""
         if name == SAVING_EVENT:
             from langchain_lean.accounting.savings import Saving
 
             self._received(Saving.from_event(data))
+        elif name == NOTICE_EVENT:
+            from langchain_lean.accounting.notices import Notice
+
+            where = None if run_id == NO_RUN else str(run_id)
+            self._received(Notice.from_event(data, run_id=where))
         elif name == BLOCKED_EVENT:
             self._block(data)
 

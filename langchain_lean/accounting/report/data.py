@@ -15,6 +15,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from langchain_lean.accounting.anatomy import Anatomy
 from langchain_lean.accounting.entry import Totals
 from langchain_lean.accounting.latency import RunTiming, percentile
+from langchain_lean.accounting.notices import NoticeKind
 from langchain_lean.accounting.report import words
 from langchain_lean.accounting.savings import Savings
 from langchain_lean.accounting.store.memory import FOLDED
@@ -88,6 +89,8 @@ class Report:
         savings: What every lever saved, and cost.
         unpriced_own: How many of the levers' own calls are not in their cost.
         latency: The parts of the newest runs that were timed.
+        notices: What levers did that an answer may be worse for, and how often, the
+            most frequent first.
     """
 
     title: str = "langchain_lean"
@@ -100,11 +103,12 @@ class Report:
     savings: Savings = field(default_factory=Savings)
     unpriced_own: int = 0
     latency: tuple[Latency, ...] = ()
+    notices: Mapping[NoticeKind, int] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
         """Whether nothing was recorded."""
-        return not self.total.calls and not self.savings.levers
+        return not (self.total.calls or self.savings.levers or self.notices)
 
     def __str__(self) -> str:
         width = max(_NARROWEST, shutil.get_terminal_size().columns)
@@ -177,6 +181,7 @@ def make_report(ledger: "TokenLedger", *, title: str = "langchain_lean") -> Repo
         savings=ledger.savings(),
         unpriced_own=sum(own),
         latency=tuple(_latency(ledger.timings())),
+        notices=_most_frequent(ledger.store.noticed()),
     )
 
 
@@ -244,6 +249,10 @@ def _cheapest(groups: Groups) -> float | None:
 def _answered(totals: Totals) -> int:
     unanswered = ("failed", "blocked", "abandoned", "cache_hit")
     return totals.calls - sum(totals.flags.get(flag, 0) for flag in unanswered)
+
+
+def _most_frequent(noticed: Mapping[NoticeKind, int]) -> dict[NoticeKind, int]:
+    return dict(sorted(noticed.items(), key=lambda told: (-told[1], told[0])))
 
 
 def _latency(timings: Sequence[RunTiming]) -> Iterator[Latency]:

@@ -59,7 +59,7 @@ def _parts(report: "Report") -> Iterator[str]:
     yield element("p", escape(" · ".join(rest)), class_="lead")
     yield _figures(report)
     yield _paragraphs(words.provider_cache(report))
-    yield _paragraphs([" · ".join(words.remarks(report))])
+    yield _paragraphs([" · ".join(words.remarks(report)), *words.notices(report)])
     yield _tokens(report)
     yield _costs("model", report.models)
     yield _savings(report)

@@ -43,6 +43,7 @@ def tables(report: "Report", width: int) -> Iterator[Text | Table]:
     yield from _flow(words.provider_cache(report), width)
     yield from _flow(words.anatomy(report), width, sep="  ")
     yield from _flow(words.remarks(report), width, style="yellow")
+    yield from (Text(line, style="yellow") for line in words.notices(report))
     for table in others:
         if table.rows:
             yield Text()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from langchain_lean.accounting.entry import Totals
@@ -20,6 +21,7 @@ LEVER_COLUMNS = ("times", "exact", "counterfactual", "against")
 _CENT = Decimal("0.01")
 _COLUMNS = ("calls", "input", "cached", "output", "cost")
 _BASELINES_SHOWN = 3
+_NOTICES_SHOWN = 5
 _REMARKS = (
     ("unpriced", "unpriced"),
     ("estimated", "estimated (no usage was reported)"),
@@ -228,6 +230,16 @@ def anatomy(report: "Report") -> list[str]:
 def remarks(report: "Report") -> list[str]:
     """What to know about the calls behind the figures."""
     return list(_remarks(report))
+
+
+def notices(report: "Report") -> list[str]:
+    """What levers did that an answer may be worse for, a line for each kind."""
+    said = [
+        printable(f"{kind.lever}: {kind.action} {number:,} × ({kind.reason})")
+        for kind, number in islice(report.notices.items(), _NOTICES_SHOWN)
+    ]
+    more = len(report.notices) - _NOTICES_SHOWN
+    return [*said, f"and {many(more, 'more kind')}"] if more > 0 else said
 
 
 def _remarks(report: "Report") -> Iterator[str]:

@@ -1,10 +1,11 @@
 """What a ledger expects of a store."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Protocol, TypeVar
 
 from langchain_lean.accounting.entry import LedgerEntry, Step, Totals
+from langchain_lean.accounting.notices import Notice, NoticeKind
 from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.savings import LeverSaving, Saving
 
@@ -19,6 +20,7 @@ class Batch:
         entries: Calls; one with the `run_id` of an earlier one replaces it.
         steps: Timed parts that are no calls.
         savings: Savings; a second one of the same id is dropped.
+        notices: Notices; a second one of the same id is dropped.
         texts: Texts by digest, where they are kept.
         feedback: By run, whether its answer was good.
         learned: What the token counter learned, by model, as JSON.
@@ -27,6 +29,7 @@ class Batch:
     entries: Sequence[LedgerEntry] = ()
     steps: Sequence[Step] = ()
     savings: Sequence[Saving] = ()
+    notices: Sequence[Notice] = ()
     texts: dict[str, str] = field(default_factory=dict)
     feedback: dict[str, bool] = field(default_factory=dict)
     learned: dict[str, str] = field(default_factory=dict)
@@ -40,6 +43,7 @@ class Batch:
             entries=[entry for batch in batches for entry in batch.entries],
             steps=[step for batch in batches for step in batch.steps],
             savings=[saving for batch in batches for saving in batch.savings],
+            notices=[notice for batch in batches for notice in batch.notices],
         )
         for batch in batches:
             together.texts.update(batch.texts)
@@ -63,20 +67,14 @@ class Batch:
                 for entry in self.entries
             ],
             steps=[replace(step, name=str(_plain(step.name))) for step in self.steps],
-            savings=[
-                replace(
-                    saving,
-                    **{name: _plain(getattr(saving, name)) for name in _SAVING_TEXTS},
-                )
-                for saving in self.savings
-            ],
+            savings=[_cleaned(saving, _SAVING_TEXTS) for saving in self.savings],
+            notices=[_cleaned(notice, _NOTICE_TEXTS) for notice in self.notices],
             texts={digest: str(_plain(text)) for digest, text in self.texts.items()},
             feedback={str(_plain(k)): bool(v) for k, v in self.feedback.items()},
         )
 
     def __bool__(self) -> bool:
-        parts = (self.entries, self.steps, self.savings, self.texts, self.feedback)
-        return any(parts) or bool(self.learned)
+        return any(getattr(self, part.name) for part in fields(self))
 
 
 _TEXTS = (
@@ -91,6 +89,13 @@ _TEXTS = (
     "reason",
 )
 _SAVING_TEXTS = ("id", "lever", "model", "provider", "spent_model", "baseline")
+_NOTICE_TEXTS = ("id", "lever", "action", "reason", "run_id")
+
+Reported = TypeVar("Reported", Saving, Notice)
+
+
+def _cleaned(item: Reported, texts: Sequence[str]) -> Reported:
+    return replace(item, **{name: _plain(getattr(item, name)) for name in texts})
 
 
 def _plain(value: Any) -> Any:
@@ -145,6 +150,12 @@ class LedgerStore(Protocol):
 
     def savings(self) -> Iterator[Saving]:
         """The savings, oldest first."""
+
+    def notices(self) -> Iterator[Notice]:
+        """The notices, oldest first."""
+
+    def noticed(self) -> dict[NoticeKind, int]:
+        """How often each kind of notice was told."""
 
     def text(self, digest: str) -> str | None:
         """The text of a digest, where it was kept."""

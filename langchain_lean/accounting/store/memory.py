@@ -1,11 +1,12 @@
 """A ledger's store in memory."""
 
 import threading
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from langchain_lean.accounting.entry import LedgerEntry, Step, Totals, TotalsBuilder
+from langchain_lean.accounting.notices import Notice, NoticeKind
 from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.savings import LeverSaving, Saving
 from langchain_lean.accounting.store.base import Batch, Key
@@ -25,7 +26,7 @@ class MemoryStore:
 
     Args:
         key: The secret of the digests.
-        max_entries: How many entries, steps and savings stay whole.
+        max_entries: How many entries, steps, savings and notices stay whole.
         max_marks: How many message marks stay in all; chats of hundreds of messages
             fold sooner.
         max_characters: How much text stays, where texts are kept.
@@ -64,6 +65,7 @@ class MemoryStore:
         self._savings: OrderedDict[str, Saving] = OrderedDict()
         self._unpriced_savings: set[str] = set()
         self._folded_levers: dict[str, LeverSaving] = {}
+        self._notices: OrderedDict[str, Notice] = OrderedDict()
         self._texts: OrderedDict[str, str] = OrderedDict()
         self._characters = 0
         self._feedback: OrderedDict[str, bool] = OrderedDict()
@@ -81,15 +83,21 @@ class MemoryStore:
             for saving in batch.savings:
                 if self._savings.setdefault(saving.id, saving) is saving:
                     self._unpriced_savings.add(saving.id)
-            for digest, text in batch.texts.items():
-                if digest not in self._texts:
-                    self._texts[digest] = text
-                    self._characters += len(text)
-            while self._characters > self._max_characters:
-                self._characters -= len(self._texts.popitem(last=False)[1])
+            for notice in batch.notices:
+                self._notices.setdefault(notice.id, notice)
             self._feedback.update(batch.feedback)
-            while len(self._feedback) > self._max_entries:
-                self._feedback.popitem(last=False)
+            for kept in (self._notices, self._feedback):
+                while len(kept) > self._max_entries:
+                    kept.popitem(last=False)
+            self._add_texts(batch.texts)
+
+    def _add_texts(self, texts: Mapping[str, str]) -> None:
+        for digest, text in texts.items():
+            if digest not in self._texts:
+                self._texts[digest] = text
+                self._characters += len(text)
+        while self._characters > self._max_characters:
+            self._characters -= len(self._texts.popitem(last=False)[1])
 
     @property
     def wants_prices(self) -> bool:
@@ -182,6 +190,15 @@ class MemoryStore:
         """The savings that are still whole, oldest first."""
         with self._lock:
             return iter(list(self._savings.values()))
+
+    def notices(self) -> Iterator[Notice]:
+        """The notices that are still kept, oldest first."""
+        with self._lock:
+            return iter(list(self._notices.values()))
+
+    def noticed(self) -> dict[NoticeKind, int]:
+        """How often each kind of notice was told, among the newest."""
+        return Counter(notice.kind for notice in self.notices())
 
     def text(self, digest: str) -> str | None:
         """The text of a digest, where it was kept."""

@@ -1,4 +1,4 @@
-"""Entries, steps and savings as rows of a ledger's file, and back."""
+"""Entries, steps, savings and notices as rows of a ledger's file, and back."""
 
 import json
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from typing import Any
 
 from langchain_lean.accounting.anatomy import PARTS, Anatomy
 from langchain_lean.accounting.entry import FLAGS, LedgerEntry, MessageMark, Step
+from langchain_lean.accounting.notices import Notice
 from langchain_lean.accounting.prices.cost import Cost
 from langchain_lean.accounting.savings import Saving
 from langchain_lean.accounting.usage import COUNTS, TokenUsage
@@ -74,6 +75,7 @@ SAVING_COLUMNS = (
     "value",
     "unpriced",
 )
+NOTICE_COLUMNS = ("id", "lever", "action", "reason", "run_id", "at")
 
 _plain = attrgetter(*PLAIN)
 _counts = attrgetter(*COUNTS)
@@ -214,6 +216,30 @@ def row_saving(row: Mapping[str, Any]) -> Saving:
         at=datetime.fromtimestamp(row["at"], UTC),
         value=None if value is None else to_dollars(value),
         unpriced=bool(row["unpriced"]),
+    )
+
+
+def notice_row(notice: Notice) -> Row:
+    """A notice in the order of `NOTICE_COLUMNS`."""
+    return (
+        notice.id,
+        notice.lever,
+        notice.action,
+        notice.reason,
+        notice.run_id,
+        notice.at.timestamp(),
+    )
+
+
+def row_notice(row: Mapping[str, Any]) -> Notice:
+    """The notice of a row."""
+    return Notice(
+        id=row["id"],
+        lever=row["lever"],
+        action=row["action"],
+        reason=row["reason"],
+        run_id=row["run_id"],
+        at=datetime.fromtimestamp(row["at"], UTC),
     )
 
 

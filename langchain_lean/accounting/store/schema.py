@@ -6,6 +6,7 @@ from functools import cache
 from langchain_lean.accounting.store.rows import (
     COST_COLUMNS,
     ENTRY_COLUMNS,
+    NOTICE_COLUMNS,
     SAVING_COLUMNS,
     STEP_COLUMNS,
 )
@@ -15,10 +16,12 @@ CHUNK = 2_000
 ROWS_AT_ONCE = 100
 PRICED_AT_ONCE = 20  # few, so that whoever writes is not kept waiting
 
+_NOTICES = f"CREATE TABLE notices ({', '.join(NOTICE_COLUMNS)}, PRIMARY KEY (id))"
+
 LEDGER = Schema(
     kind="ledger",
     application=0x4C45414E,  # "LEAN"
-    version=1,
+    version=2,
     statements=(
         f"CREATE TABLE entries ({', '.join(ENTRY_COLUMNS)}, day GENERATED ALWAYS AS"
         " (date(start, 'unixepoch')), PRIMARY KEY (run_id))",
@@ -26,6 +29,7 @@ LEDGER = Schema(
         " WHERE cost_total IS NULL AND NOT unpriced",
         f"CREATE TABLE steps ({', '.join(STEP_COLUMNS)}, PRIMARY KEY (run_id))",
         f"CREATE TABLE savings ({', '.join(SAVING_COLUMNS)}, PRIMARY KEY (id))",
+        _NOTICES,
         "CREATE TABLE texts (digest PRIMARY KEY, text) WITHOUT ROWID",
         "CREATE TABLE feedback (run_id PRIMARY KEY, good) WITHOUT ROWID",
         "CREATE TABLE learned (model PRIMARY KEY, state) WITHOUT ROWID",
@@ -34,6 +38,7 @@ LEDGER = Schema(
         "CREATE TABLE meta (name PRIMARY KEY, value) WITHOUT ROWID",
         "INSERT INTO meta VALUES ('key', lower(hex(randomblob(16))))",
     ),
+    upgrades={1: (_NOTICES,)},
 )
 
 
@@ -52,6 +57,7 @@ def add_entries(rows: int) -> str:
 
 ADD_STEP = insert("REPLACE", "steps", STEP_COLUMNS)
 ADD_SAVING = insert("IGNORE", "savings", SAVING_COLUMNS)
+ADD_NOTICE = insert("IGNORE", "notices", NOTICE_COLUMNS)
 ADD_TEXT = insert("IGNORE", "texts", ("digest", "text"))
 ADD_FEEDBACK = insert("REPLACE", "feedback", ("run_id", "good"))
 ADD_LEARNED = insert("REPLACE", "learned", ("model", "state"))

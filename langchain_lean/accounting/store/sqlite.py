@@ -8,15 +8,18 @@ from typing import Any
 
 from langchain_lean.accounting.anatomy import PARTS, Anatomy
 from langchain_lean.accounting.entry import FLAGS, LedgerEntry, Step, Totals
+from langchain_lean.accounting.notices import Notice, NoticeKind
 from langchain_lean.accounting.prices.book import OwnPrice, PriceBook
 from langchain_lean.accounting.savings import LeverSaving, Saving
 from langchain_lean.accounting.store.base import Batch, Key
 from langchain_lean.accounting.store.rows import (
     ANATOMY_COLUMNS,
     entry_row,
+    notice_row,
     priced_entry_row,
     priced_saving_row,
     row_entry,
+    row_notice,
     row_saving,
     row_step,
     saving_row,
@@ -26,6 +29,7 @@ from langchain_lean.accounting.store.rows import (
 from langchain_lean.accounting.store.schema import (
     ADD_FEEDBACK,
     ADD_LEARNED,
+    ADD_NOTICE,
     ADD_PRICE,
     ADD_SAVING,
     ADD_STEP,
@@ -76,6 +80,7 @@ class SQLiteStore:
                 connection.execute(add_entries(len(some)), [*chain(*some)])
             run(ADD_STEP, map(step_row, batch.steps))
             run(ADD_SAVING, map(saving_row, batch.savings))
+            run(ADD_NOTICE, map(notice_row, batch.notices))
             run(ADD_TEXT, batch.texts.items())
             run(ADD_FEEDBACK, batch.feedback.items())
             run(ADD_LEARNED, batch.learned.items())
@@ -131,6 +136,18 @@ class SQLiteStore:
     def savings(self) -> Iterator[Saving]:
         """The savings, in the order they were written."""
         return map(row_saving, self._rows("savings"))
+
+    def notices(self) -> Iterator[Notice]:
+        """The notices, in the order they were written."""
+        return map(row_notice, self._rows("notices"))
+
+    def noticed(self) -> dict[NoticeKind, int]:
+        """How often each kind of notice was told."""
+        kind = "lever, action, reason"
+        rows = self._file.select(
+            f"SELECT {kind}, COUNT(*) FROM notices GROUP BY {kind}"
+        )
+        return {NoticeKind(*kind): count for *kind, count in rows}
 
     def totals(self, by: Sequence[str]) -> dict[Key, Totals]:
         """Sums over all calls by the values of some columns."""

@@ -13,7 +13,11 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, Generation, LLMResult
 
 from langchain_lean import TokenLedger
-from langchain_lean.accounting.reporting import report_blocked, report_saving
+from langchain_lean.accounting.reporting import (
+    report_blocked,
+    report_notice,
+    report_saving,
+)
 
 EVENTS = sorted(name for name in dir(BaseCallbackHandler) if name.startswith("on_"))
 RUNS = [uuid4() for _ in range(4)]
@@ -138,6 +142,8 @@ def test_reporting_never_raises(first: Any, second: Any, third: Any) -> None:
     report_saving(
         "lever", avoided=first, model="m", baseline=second, callbacks=[ledger]
     )
+    report_notice(first, action=second, reason=third, callbacks=ledger)
+    report_notice("lever", action="x", reason="y", callbacks=first)
     report_blocked(first, reason=second, metadata=third, callbacks=ledger)
     report_blocked(uuid4(), reason="x", callbacks=SimpleNamespace(handlers=first))
     assert ledger.totals().cost == 0

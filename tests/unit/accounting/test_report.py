@@ -16,7 +16,7 @@ from langchain_lean.accounting.entry import LedgerEntry, Step
 from langchain_lean.accounting.ledger import TokenLedger
 from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.report.data import make_report
-from langchain_lean.accounting.reporting import report_saving
+from langchain_lean.accounting.reporting import report_notice, report_saving
 from langchain_lean.accounting.store import Batch, MemoryStore
 from langchain_lean.accounting.usage import TokenUsage
 
@@ -52,6 +52,11 @@ def said(ledger):
 def save(ledger, lever, *, dollars, model="strong", **fields):
     usage = TokenUsage(input=int(Decimal(dollars) * 100_000))  # strong: $10 a million
     report_saving(lever, avoided=usage, model=model, callbacks=ledger, **fields)
+
+
+def tell(ledger, lever="retriever", *, times=1, reason="a retriever failed: OSError"):
+    for _ in range(times):
+        report_notice(lever, action="skipped", reason=reason, callbacks=ledger)
 
 
 @pytest.fixture
@@ -201,6 +206,53 @@ class TestRemarks:
         report = str(ledger_of(entry()).report())
         words = ("unpriced", "estimated", "failed", "blocked", "own cache", "latency")
         assert not any(word in report for word in words)
+
+
+class TestNotices:
+    def test_stand_after_the_remarks_the_most_frequent_first(self):
+        ledger = ledger_of(entry(estimated=True))
+        tell(ledger, "memory", reason="the model failed: APIError")
+        tell(ledger, times=3)
+        assert said(ledger)[4:] == [
+            "1 estimated (no usage was reported)",
+            "retriever: skipped 3 × (a retriever failed: OSError)",
+            "memory: skipped 1 × (the model failed: APIError)",
+        ]
+
+    @pytest.mark.parametrize(
+        ("kinds", "last"),
+        [
+            (5, "e: skipped 1 × (it failed)"),
+            (6, "and 1 more kind"),
+            (8, "and 3 more kinds"),
+        ],
+    )
+    def test_beyond_five_kinds_are_only_counted(self, kinds, last):
+        ledger = ledger_of(entry())
+        for lever in "abcdefgh"[:kinds]:
+            tell(ledger, lever, reason="it failed")
+        assert said(ledger)[-1] == last
+        assert len(said(ledger)[4:]) == min(kinds, 6)
+
+    def test_are_told_even_where_no_call_was_made(self):
+        ledger = ledger_of()
+        tell(ledger)
+        assert "retriever: skipped 1 × (a retriever failed: OSError)" in said(ledger)
+
+    def test_are_the_same_from_a_file(self, tmp_path):
+        ledger = ledger_of(entry(), store=f"sqlite:///{tmp_path}/lean.db")
+        tell(ledger, times=2)
+        kind = ("retriever", "skipped", "a retriever failed: OSError")
+        assert ledger.report().notices == {kind: 2}
+
+    def test_are_absent_where_there_are_none(self):
+        assert ledger_of(entry()).report().notices == {}
+        assert len(said(ledger_of(entry()))) == 4
+
+    def test_cannot_steer_the_terminal(self):
+        ledger = ledger_of(entry())
+        tell(ledger, "a\x1b[2Jb\n[red]c", reason="[/bold] it failed")
+        assert "a�[2Jb�[red]c: skipped 1 × ([/bold] it failed)" in said(ledger)
 
 
 class TestTheCheapestModel:

@@ -13,7 +13,7 @@ from langchain_lean.accounting.entry import LedgerEntry
 from langchain_lean.accounting.ledger import TokenLedger
 from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.report.data import make_report
-from langchain_lean.accounting.reporting import report_saving
+from langchain_lean.accounting.reporting import report_notice, report_saving
 from langchain_lean.accounting.store import Batch
 from langchain_lean.accounting.usage import TokenUsage
 
@@ -80,13 +80,15 @@ def entry(**fields):
     return LedgerEntry(**{**defaults, **fields})
 
 
-def report_of(*entries, savings=(), title="langchain_lean"):
+def report_of(*entries, savings=(), notices=(), title="langchain_lean"):
     ledger = TokenLedger(prices=PRICES)
     whole = [entry._replace(trace_id=f"trace of {entry.run_id}") for entry in entries]
     ledger.store.add(Batch(entries=whole))
     for lever, tokens, fields in savings:
         usage = TokenUsage(input=tokens)
         report_saving(lever, avoided=usage, model="cheap", callbacks=ledger, **fields)
+    for lever, action, reason in notices:
+        report_notice(lever, action=action, reason=reason, callbacks=ledger)
     return make_report(ledger, title=title)
 
 
@@ -100,6 +102,7 @@ def report():
             ("cache", 300_000, {"kind": "exact"}),
             ("routing", 600_000, {"baseline": "the strong model"}),
         ],
+        notices=[("retriever", "skipped", "it failed")],
     )
 
 
@@ -124,6 +127,7 @@ class TestThePage:
             assert (name in texts) == (name != "judge")
         assert "1 call unpriced" in texts
         assert "the strong model" in texts
+        assert "retriever: skipped 1 × (it failed)" in texts
 
     def test_runs_nothing_and_loads_nothing(self, report):
         html = report.to_html()
@@ -169,6 +173,7 @@ class TestNamesFromElsewhere:
         report = report_of(
             entry(model=model, node=node, user_id=user),
             savings=[(lever, 10, {"baseline": f"b{user}"})],
+            notices=[(lever, node, user)],
             title=title,
         )
         page = Page(report.to_html())

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -21,11 +23,15 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_lean import PriceBook, TokenLedger, TokenUsage, report_saving
 from langchain_lean.accounting.anatomy import Anatomy
 from langchain_lean.accounting.entry import LedgerEntry, MessageMark, Step
+from langchain_lean.accounting.notices import Notice
+from langchain_lean.accounting.reporting import report_notice
 from langchain_lean.accounting.savings import Saving
 from langchain_lean.accounting.store import Batch, LedgerStore, MemoryStore, memory
 from langchain_lean.accounting.store.memory import FOLDED
+from langchain_lean.accounting.store.schema import LEDGER
 from langchain_lean.accounting.store.sqlite import SQLiteStore
 from langchain_lean.errors import ConfigurationError, StorageError
+from langchain_lean.sqlite_file import SQLiteFile
 from tests.unit.accounting.conftest import PRICES
 
 RUN = UUID(int=7)
@@ -65,6 +71,18 @@ def saving(name: str = "s1", **values: object) -> Saving:
         "at": START,
     }
     return Saving(**{**given, **values})  # type: ignore[arg-type]
+
+
+def notice(name: str = "n1", **values: object) -> Notice:
+    given = {
+        "lever": "retriever",
+        "action": "skipped",
+        "reason": "it failed",
+        "id": name,
+        "at": START,
+        "run_id": "run-1",
+    }
+    return Notice(**{**given, **values})  # type: ignore[arg-type]
 
 
 class StoreContract:
@@ -171,6 +189,26 @@ class StoreContract:
         assert store.levers()["routing"].unpriced == 1
         assert store.levers()["routing"].total == 0
 
+    def test_notices_come_back_as_they_were_in_their_order(
+        self, store: LedgerStore
+    ) -> None:
+        notices = [notice("n2"), notice("n1", run_id=None), notice("n3", lever="b")]
+        store.add(Batch(notices=notices[:2]))
+        store.add(Batch(notices=notices[2:]))
+        assert list(store.notices()) == notices
+
+    def test_a_notice_counts_once(self, store: LedgerStore) -> None:
+        store.add(Batch(notices=[notice("n1"), notice("n1"), notice("n2")]))
+        store.add(Batch(notices=[notice("n1", reason="another")]))
+        assert store.noticed() == {("retriever", "skipped", "it failed"): 2}
+
+    def test_batches_that_are_merged_keep_their_notices(
+        self, store: LedgerStore
+    ) -> None:
+        batches = [Batch(notices=[notice("n1")]), Batch(notices=[notice("n2")])]
+        store.add(Batch.merged(batches))
+        assert [found.id for found in store.notices()] == ["n1", "n2"]
+
     def test_texts_feedback_come_back(self, store: LedgerStore) -> None:
         store.add(Batch(texts={"ab": "Hello 👋 \ud800"[:7]}, feedback={"r": True}))
         store.add(Batch(texts={"ab": "other"}, feedback={"r": False}))
@@ -182,6 +220,8 @@ class StoreContract:
         assert list(store.entries()) == []
         assert store.totals(()) == {}
         assert store.levers() == {}
+        assert list(store.notices()) == []
+        assert store.noticed() == {}
         store.price(PRICES)
 
 
@@ -240,6 +280,11 @@ class TestMemoryStore(StoreContract):
         store.price(PRICES)
         assert len(list(store.savings())) == 2
         assert store.levers()["routing"].count == 5
+
+    def test_the_newest_notices_stay(self) -> None:
+        store = MemoryStore(b"key", max_entries=2)
+        store.add(Batch(notices=[notice(f"n{index}") for index in range(5)]))
+        assert [found.id for found in store.notices()] == ["n3", "n4"]
 
 
 class TestSQLiteStore(StoreContract):
@@ -336,6 +381,59 @@ class TestSQLiteStore(StoreContract):
         connection = sqlite3.connect(path)
         connection.execute("PRAGMA user_version = 99")
         connection.close()
+        with pytest.raises(StorageError, match="newer"):
+            SQLiteStore(path)
+
+    def test_a_file_of_the_first_version_keeps_what_it_has_and_takes_notices(
+        self, path: Path
+    ) -> None:
+        make_first_version(path)
+        store = SQLiteStore(path)
+        store.add(Batch(savings=[saving("new")], notices=[notice()]))
+        assert [found.id for found in store.savings()] == ["old", "new"]
+        assert list(store.notices()) == [notice()]
+        assert store.key == bytes(range(16))
+        store.close()
+        assert list(SQLiteStore(path).notices()) == [notice()]
+
+    def test_a_file_of_the_first_version_becomes_one_like_a_new_one(
+        self, path: Path
+    ) -> None:
+        new = path.with_name("new.db")
+        make_first_version(path)
+        SQLiteStore(path).close()
+        SQLiteStore(new).close()
+        assert shape(path) == shape(new)
+
+    def test_processes_that_open_a_file_of_the_first_version_at_once_all_get_it(
+        self, path: Path
+    ) -> None:
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(4) as pool:
+            for attempt in range(5):
+                old = path.with_name(f"{attempt}.db")
+                make_first_version(old)
+                pool.map(open_and_tell, [old] * 4, chunksize=1)
+                assert len(list(SQLiteStore(old).notices())) == 4
+
+    def test_a_file_that_cannot_be_brought_up_to_date_stays_as_it_was(
+        self, path: Path
+    ) -> None:
+        make_first_version(path)
+        before = shape(path)
+        broken = replace(LEDGER, upgrades={1: ("CREATE TABLE new (a)", "NONSENSE")})
+        with pytest.raises(StorageError, match="cannot be used"):
+            SQLiteFile(path, broken).select("SELECT 1")
+        assert shape(path) == before
+
+    def test_a_file_far_behind_takes_one_upgrade_after_the_other(
+        self, path: Path
+    ) -> None:
+        make_first_version(path)
+        steps = {1: ("CREATE TABLE a (b)",), 2: ("ALTER TABLE a RENAME TO c",)}
+        third = SQLiteFile(path, replace(LEDGER, version=3, upgrades=steps))
+        assert third.select("SELECT * FROM c") == []
+        third.close()
         with pytest.raises(StorageError, match="newer"):
             SQLiteStore(path)
 
@@ -476,7 +574,9 @@ class TestSQLiteStore(StoreContract):
             result = LLMResult(generations=[[ChatGeneration(message=answer)]])
             ledger.on_llm_end(result, run_id=RUN)
             ledger.feedback("\ud83d", good=True)
+            report_notice("\ud83d", action="x", reason="y", callbacks=ledger)
             models = ledger.totals(by="model")
+            assert [found.lever for found in ledger.notices()] == ["?"]
         assert set(models) == {"half a pair ?", "plain", "test-model", None}
         assert sum(totals.calls for totals in models.values()) == 4
 
@@ -523,6 +623,35 @@ class FailingStore:
         return getattr(self.store, name)
 
 
+FIRST_VERSION = """
+CREATE TABLE entries (run_id, parent_id, trace_id, kind, model, requested, provider, \
+node, agent, source, user_id, thread_id, seconds, first_token_seconds, reason, start, \
+tags, messages, answer, service_tier, region, input, output, cache_read, \
+cache_write_5m, cache_write_1h, audio_input, audio_cache_read, image_input, \
+image_cache_read, video_input, video_cache_read, reasoning, audio_output, \
+image_output, web_searches, file_searches, cost_total, cost_input, cost_output, \
+cost_cache_saved, anatomy_system, anatomy_tools, anatomy_examples, anatomy_retrieved, \
+anatomy_history, anatomy_question, anatomy_output, cache_hit, estimated, unpriced, \
+failed, blocked, stopped_early, abandoned, day GENERATED ALWAYS AS \
+(date(start, 'unixepoch')), PRIMARY KEY (run_id));
+CREATE INDEX entries_to_price ON entries (run_id) \
+WHERE cost_total IS NULL AND NOT unpriced;
+CREATE TABLE steps (run_id, trace_id, kind, name, start, seconds, failed, documents, \
+PRIMARY KEY (run_id));
+CREATE TABLE savings (id, lever, model, provider, avoided, spent, spent_model, kind, \
+baseline, at, value, unpriced, PRIMARY KEY (id));
+CREATE TABLE texts (digest PRIMARY KEY, text) WITHOUT ROWID;
+CREATE TABLE feedback (run_id PRIMARY KEY, good) WITHOUT ROWID;
+CREATE TABLE learned (model PRIMARY KEY, state) WITHOUT ROWID;
+CREATE TABLE own_prices (model, provider, price, PRIMARY KEY (model, provider));
+CREATE TABLE meta (name PRIMARY KEY, value) WITHOUT ROWID;
+INSERT INTO meta VALUES ('key', '000102030405060708090a0b0c0d0e0f');
+INSERT INTO savings VALUES ('old', 'routing', 'm', NULL, '{}', '{}', NULL, 'exact', \
+NULL, 0, NULL, 1);
+PRAGMA application_id = 0x4C45414E;
+PRAGMA user_version = 1;
+"""
+
 KILLED = """
 import time
 from langchain_lean import TokenLedger, TokenUsage
@@ -547,6 +676,25 @@ def write_few_calls(path: Path) -> None:
 def open_ledger(path: Path) -> None:
     with TokenLedger(f"sqlite:///{path}") as ledger:
         ledger.record(model="m", usage=TokenUsage(input=1))
+
+
+def open_and_tell(path: Path) -> None:
+    with TokenLedger(f"sqlite:///{path}") as ledger:
+        report_notice("memory", action="kept", reason="it failed", callbacks=ledger)
+
+
+def make_first_version(path: Path) -> None:
+    """A file as the first version made it, with one saving in it."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(FIRST_VERSION)
+
+
+def shape(path: Path) -> tuple[int, set[tuple[str, str]]]:
+    """The version of a file and the statements of its tables."""
+    with closing(sqlite3.connect(path)) as connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        made = connection.execute("SELECT name, sql FROM sqlite_master").fetchall()
+    return version, set(made)
 
 
 def write_calls(path: Path, user: str) -> None:
