@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from langchain_lean.accounting.ledger import TokenLedger
 
 _NAMES = ("model", "model_name", "model_id")
+_NO_PROVIDERS = ("langchain_core", "langchain_lean", "langchain_tests")
 
 
 class MeteredEmbeddings(Embeddings):
@@ -102,6 +103,21 @@ class MeteredEmbeddings(Embeddings):
             )
 
 
+def metered(embeddings: Embeddings, *, source: str) -> Embeddings:
+    """Embeddings of a lever, a provider's accounted for as the lever's own cost.
+
+    Args:
+        embeddings: The embeddings.
+        source: The lever.
+
+    Returns:
+        The same, if they are metered already or run without a provider.
+    """
+    if isinstance(embeddings, MeteredEmbeddings) or _provider(embeddings) is None:
+        return embeddings
+    return MeteredEmbeddings(embeddings, source=source)
+
+
 def _name(embeddings: Embeddings) -> str:
     names = (getattr(embeddings, name, None) for name in _NAMES)
     found = next((name for name in names if isinstance(name, str) and name), None)
@@ -113,5 +129,5 @@ def _provider(embeddings: Embeddings) -> str | None:
     if type(embeddings).__name__.startswith("Azure"):
         return "azure"
     package = type(embeddings).__module__.split(".")[0]
-    known = package.startswith("langchain_") and package != "langchain_lean"
+    known = package.startswith("langchain_") and package not in _NO_PROVIDERS
     return package.removeprefix("langchain_") if known else None

@@ -55,9 +55,15 @@ class Traces:
         parent_run_id: UUID | None,
         name: str | None,
     ) -> None:
-        """A run has started; a second start of the same is passed over."""
+        """A run has started; a second start of the same is passed over.
+
+        A retriever that another one asks is a part of that one.
+        """
         if run_id in self._runs:
             return
+        parent = self._runs.get(parent_run_id) if parent_run_id else None
+        if kind == "retriever" and parent is not None and parent.kind == "retriever":
+            kind = None
         trace = self.of(run_id, parent_run_id)
         named = str(name or kind)
         self._runs[run_id] = Run(trace, kind, named, self._clock(), self._timer())
@@ -78,7 +84,8 @@ class Traces:
         if run is None:
             return None
         alone = run.trace.id == str(run_id)
-        run.trace.add(documents)
+        if run.kind is not None:
+            run.trace.add(documents)
         if alone:
             self._loose.extend(documents)
             run.trace.ended = True

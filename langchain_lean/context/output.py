@@ -1,0 +1,261 @@
+"""Models that write less: a cap and an instruction, and an end at the JSON value.
+
+`concise` asks for a few sentences and caps the answer. `stop_at_json` ends a call as
+soon as its JSON value is complete. Both are Runnables around a chat model that start
+no run of their own: a ledger, a guard and a trace see the model's own call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    BaseMessage,
+    SystemMessage,
+    convert_to_messages,
+)
+from langchain_core.prompt_values import PromptValue
+from langchain_core.runnables import Runnable, RunnableWithFallbacks
+from langchain_core.runnables.base import RunnableBindingBase
+from langchain_core.runnables.retry import RunnableRetry
+from pydantic import BaseModel
+
+from langchain_lean.context.json_answer import LEVER, JsonAnswer
+from langchain_lean.context.json_end import brackets_of, ends_at_first_brace
+from langchain_lean.context.output_model import Call, OutputModel, inside
+from langchain_lean.context.stop_sequences import takes_stop
+from langchain_lean.errors import ConfigurationError
+from langchain_lean.messages import note, notes_chunk, role
+from langchain_lean.models import TOOLS, capped, chat_model_of, ended_on_cap
+
+
+class ConciseModel(OutputModel):  # type: ignore[no-redef]
+    """Asks for short answers; made by `concise`.
+
+    Attributes:
+        instruction: What it asks for.
+        has_cap: Whether it was given a cap, too.
+    """
+
+    instruction: str
+    has_cap: bool = False
+
+    def with_structured_output(self, schema: Any, **kwargs: Any) -> Self:
+        """The same with answers of a schema, in the way of its model."""
+        return self._derived(
+            lambda model: model.with_structured_output(schema, **kwargs)
+        )
+
+    def _call(self, input_: LanguageModelInput, options: Mapping[str, Any]) -> Call:
+        sent = _instructed(_messages(input_), self.instruction)
+        return Call(sent, options, _ConciseAnswer(self.has_cap))
+
+
+class JsonModel(OutputModel):  # type: ignore[no-redef]
+    """Ends its answers at their JSON value; made by `stop_at_json`.
+
+    Attributes:
+        brackets: What the value may begin with.
+        flat: Whether the first `}` is its end.
+    """
+
+    brackets: str
+    flat: bool = False
+
+    def with_structured_output(
+        self, schema: Any, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, Any]:
+        """The model's own structured output, as it is.
+
+        There the provider itself ends the answer behind its value, and a call that is
+        closed before would lose what the integration parses at its end.
+        """
+        derived: Runnable[LanguageModelInput, Any] = inside(
+            self.bound, lambda model: model.with_structured_output(schema, **kwargs)
+        )
+        return derived.bind(**self.kwargs) if self.kwargs else derived
+
+    def _call(self, input_: LanguageModelInput, options: Mapping[str, Any]) -> Call:
+        model, bound, _ = chat_model_of(self)
+        own = getattr(model, "model_kwargs", None) or {}
+        given = {**own, **bound, **options}
+        waits = any(given.get(name) for name in (*TOOLS, "response_format"))
+        plain = isinstance(_innermost(self), BaseChatModel)
+        if self.flat and plain and not waits and takes_stop(model, given):
+            answer = JsonAnswer(self.brackets, brace=True)
+            return Call(input_, {**options, "stop": ["}"]}, answer)
+        answer = JsonAnswer(self.brackets, waits=waits)
+        return Call(input_, options, answer, streamed=True)
+
+
+def concise(
+    model: Runnable[LanguageModelInput, Any],
+    *,
+    sentences: int = 1,
+    max_tokens: int | None = None,
+) -> ConciseModel:
+    """A model that is asked for short answers.
+
+    One static sentence goes to the end of the first system message (or into a new one
+    in front), so that the prefix of the prompt stays the same from call to call and
+    cache points in it hold. The caller's messages stay as they are.
+
+    Each answer says `concise` in `response_metadata["lean"]`, and `shortened` if it
+    ended on a cap. What would have been written otherwise is unknown, so no saving is
+    reported.
+
+    Args:
+        model: A chat model, or one with something bound to it.
+        sentences: How many sentences to ask for at most.
+        max_tokens: The most tokens an answer may have; None leaves the model's own
+            cap. Reasoning models count their thinking into it, so that a small cap can
+            leave no answer at all.
+
+    Returns:
+        A Runnable that is called as the model is; `bind_tools` and
+        `with_structured_output` give one of the same kind.
+
+    Raises:
+        ConfigurationError: If it is no chat model, or a number is not a whole one
+            from 1 on.
+    """
+    _check_whole("sentences", sentences)
+    chat_model_of(model)
+    if max_tokens is not None:
+        _check_whole("max_tokens", max_tokens)
+        model = capped(model, max_tokens)
+    short = "one sentence" if sentences == 1 else f"at most {sentences} sentences"
+    return ConciseModel(
+        bound=model,
+        instruction=f"Answer in {short}.",
+        has_cap=max_tokens is not None,
+    )
+
+
+def stop_at_json(
+    model: Runnable[LanguageModelInput, Any],
+    *,
+    schema: Mapping[str, Any] | type[BaseModel] | None = None,
+) -> JsonModel:
+    """A model whose answers end with their JSON value.
+
+    Every call is read as a stream, also by `invoke`, and closed as soon as the first
+    JSON object or array is complete; text before it stays, text behind it is never
+    generated. Such a run is `stopped_early` in a ledger and its output is estimated,
+    because a provider reports usage only at the end; no saving is reported for what
+    was never written. Callbacks see the last chunk uncut.
+
+    Behind prose, `[1]`, `[2, 3]`, `[]` and `{}` are taken for citations and marks, not
+    for the value. With tools or a `response_format` the call is closed only when more
+    text follows the value: a tool call that follows it, and the usage of a call that
+    ends there by itself, come through. Answers without a complete value come back
+    whole.
+
+    With a schema of one flat object that can hold no other brace (numbers, booleans,
+    null and enums, `additionalProperties` false), models known to take stop sequences
+    are given `}` as one instead: an ordinary call with exact usage, whose brace is put
+    back.
+
+    A stopped answer says `stopped` in `response_metadata["lean"]`, one that came in one
+    piece and lost text behind its value says `cut`. LangChain asks its cache
+    (`set_llm_cache`) only for calls that are no streams.
+
+    Args:
+        model: A chat model, or one with something bound to it. Retries go around
+            (`stop_at_json(model).with_retry()`), as a stream is not tried again.
+        schema: The JSON schema of the value, or a pydantic class.
+
+    Returns:
+        A Runnable that is called as the model is.
+
+    Raises:
+        ConfigurationError: If it is no chat model, has retries bound inside, or the
+            schema is neither a mapping nor a pydantic class.
+    """
+    chat_model_of(model)
+    if not isinstance(_innermost(model), BaseChatModel | RunnableWithFallbacks):
+        msg = "Put stop_at_json around the chat model, and parsers behind it."
+        raise ConfigurationError(msg)
+    if schema is None:
+        return JsonModel(bound=model, brackets="{[")
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
+        schema = schema.model_json_schema()
+    if not isinstance(schema, Mapping):
+        msg = "Give schema= a JSON schema as a dict, or a pydantic class."
+        raise ConfigurationError(msg)
+    flat = ends_at_first_brace(schema)
+    return JsonModel(bound=model, brackets=brackets_of(schema), flat=flat)
+
+
+class _ConciseAnswer:
+    """Passes an answer on, with a note."""
+
+    def __init__(self, has_cap: bool) -> None:
+        self.done = False
+        self._has_cap = has_cap
+        self._chunks: list[Any] = []
+
+    def feed(self, chunk: Any) -> list[Any]:
+        if isinstance(chunk, AIMessage) and not isinstance(chunk, AIMessageChunk):
+            return [self._noted(chunk)]
+        if isinstance(chunk, dict) and type(chunk.get("raw")) is AIMessage:
+            return [{**chunk, "raw": self._noted(chunk["raw"])}]
+        self._chunks.append(chunk)
+        return [chunk]
+
+    def rest(self) -> list[Any]:
+        return list(notes_chunk(self._chunks, self._write))
+
+    def _noted(self, answer: AIMessage) -> AIMessage:
+        """A copy with the notes: the answer itself may belong to a cache or a trace."""
+        metadata = {**answer.response_metadata}
+        noted = answer.model_copy(update={"response_metadata": metadata})
+        self._write(noted)
+        return noted
+
+    def _write(self, answer: AIMessage) -> None:
+        reason = "a short answer was asked for"
+        note(answer, lever=LEVER, action="concise", reason=reason)
+        if self._has_cap and ended_on_cap(answer):
+            reason = "the answer ended on its cap"
+            note(answer, lever=LEVER, action="shortened", reason=reason)
+
+
+def _instructed(messages: list[BaseMessage], instruction: str) -> list[BaseMessage]:
+    """The messages with an instruction at the end of the first system message."""
+    for index, message in enumerate(messages):
+        if role(message) == "system":
+            content: Any = message.content
+            if isinstance(content, str):
+                content = f"{content}\n\n{instruction}" if content else instruction
+            else:
+                content = [*content, {"type": "text", "text": instruction}]
+            extended = message.model_copy(update={"content": content})
+            return [*messages[:index], extended, *messages[index + 1 :]]
+    return [SystemMessage(instruction), *messages]
+
+
+def _messages(input_: LanguageModelInput) -> list[BaseMessage]:
+    if isinstance(input_, PromptValue):
+        return input_.to_messages()
+    return convert_to_messages([input_] if isinstance(input_, str) else input_)
+
+
+def _innermost(model: Any) -> Any:
+    """What is inside of all bindings."""
+    while isinstance(model, RunnableBindingBase):
+        if isinstance(model, RunnableRetry):
+            msg = "Call with_retry on stop_at_json(model), not on the model inside."
+            raise ConfigurationError(msg)
+        model = model.bound
+    return model
+
+
+def _check_whole(name: str, number: Any) -> None:
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        msg = f"Give {name}= a whole number of at least 1."
+        raise ConfigurationError(msg)

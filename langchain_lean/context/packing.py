@@ -1,0 +1,152 @@
+"""Sentences packed into a budget of tokens. Pure; the counter is given."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_lean.context.sentences import Chunk
+from langchain_lean.errors import ConfigurationError
+
+Floats = NDArray[np.float64]
+Count = Callable[[str], int]
+"""How many tokens a text has."""
+
+SEPARATOR = "\n\n"
+"""What stands between two documents of a prompt, and is counted."""
+
+
+_SEAM = 8  # tokens by which two texts may have more together, amply
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What may be sent.
+
+    Attributes:
+        max_docs: Documents.
+        max_doc_tokens: Tokens of each.
+        max_tokens: Tokens of all together, with an empty line between two.
+        min_gain: A sentence is sent if it is worth this share of the best one at least.
+    """
+
+    max_docs: int
+    max_doc_tokens: int
+    max_tokens: int
+    min_gain: float
+
+    def __post_init__(self) -> None:
+        for name in ("max_docs", "max_doc_tokens", "max_tokens"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                msg = f"{name} must be a whole number above 0, not {value!r:.40}."
+                raise ConfigurationError(msg)
+        gain = self.min_gain
+        if not isinstance(gain, int | float) or not 0 <= gain <= 1:
+            msg = f"min_gain must be a share from 0 to 1, not {gain!r:.40}."
+            raise ConfigurationError(msg)
+
+    @property
+    def most(self) -> int:
+        """How many tokens a sentence may have."""
+        return min(self.max_doc_tokens, self.max_tokens)
+
+
+def pack(
+    chunks: Sequence[Chunk],
+    values: Sequence[Floats],
+    limits: Limits,
+    count: Count,
+) -> list[list[int]]:
+    """Choose the most valuable sentences that fit.
+
+    A sentence that stands in two documents is taken once.
+
+    Args:
+        chunks: The documents.
+        values: What each of their sentences is worth.
+        limits: What may be sent.
+        count: Counts tokens.
+
+    Returns:
+        For each document, the numbers of the sentences to send, in their order.
+    """
+    taken: list[tuple[int, int]] = []
+    for size in (_estimated_sizes, _exact_sizes):
+        sizes = [size(chunk, count) for chunk in chunks]
+        taken = _most_valuable(chunks, values, sizes, limits)
+        while taken and not _fits(chunks, taken, limits, count):
+            taken.pop()
+        if taken:
+            break
+    return _by_document(taken, chunks)
+
+
+def _by_document(
+    taken: Sequence[tuple[int, int]], chunks: Sequence[Chunk]
+) -> list[list[int]]:
+    """For each document, the sentences that are taken, in their order."""
+    kept: list[list[int]] = [[] for _ in chunks]
+    for document, sentence in sorted(taken):
+        kept[document].append(sentence)
+    return kept
+
+
+def _estimated_sizes(chunk: Chunk, count: Count) -> Floats:
+    """Tokens of each sentence, from those of the whole text: few texts to count."""
+    return chunk.sizes * (count(chunk.text) / len(chunk.text))
+
+
+def _exact_sizes(chunk: Chunk, count: Count) -> Floats:
+    return np.array([count(sentence.strip()) for sentence in chunk.sentences], float)
+
+
+def _most_valuable(
+    chunks: Sequence[Chunk],
+    values: Sequence[Floats],
+    sizes: Sequence[Floats],
+    limits: Limits,
+) -> list[tuple[int, int]]:
+    """Documents and sentences that should fit together, most valuable first."""
+    places = [(d, s) for d, each in enumerate(values) for s in range(len(each))]
+    worth = np.concatenate([np.empty(0), *values])
+    left, lefts = limits.max_tokens, [limits.max_doc_tokens] * len(chunks)
+    least = 0.0
+    taken: list[tuple[int, int]] = []
+    seen: set[str] = set()
+    for place in np.argsort(-worth, kind="stable").tolist():
+        if worth[place] < least:
+            break
+        document, sentence = places[place]
+        size = sizes[document][sentence]
+        text = chunks[document].sentences[sentence].strip()
+        if size > min(left, lefts[document]) or text in seen:
+            continue
+        least = least or limits.min_gain * worth[place]
+        seen.add(text)
+        taken.append((document, sentence))
+        lefts[document] -= size
+        left -= size
+    return taken
+
+
+def _fits(
+    chunks: Sequence[Chunk],
+    taken: Sequence[tuple[int, int]],
+    limits: Limits,
+    count: Count,
+) -> bool:
+    """Whether the texts as they will be sent keep the limits."""
+    texts = [
+        chunk.cut(sentences)
+        for chunk, sentences in zip(chunks, _by_document(taken, chunks), strict=True)
+    ]
+    sizes = [count(text) for text in texts if text]
+    if max(sizes, default=0) > limits.max_doc_tokens:
+        return False
+    total = sum(sizes)
+    if total + _SEAM * len(sizes) <= limits.max_tokens:
+        return True
+    together = count(SEPARATOR.join(filter(None, texts)))
+    return max(total, together) <= limits.max_tokens

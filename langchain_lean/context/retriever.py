@@ -1,0 +1,469 @@
+"""A retriever that sends few, short and right pieces of what others find."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import cache, lru_cache, partial
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForRetrieverRun,
+    CallbackManagerForRetrieverRun,
+)
+from langchain_core.documents import BaseDocumentCompressor, Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.retrievers import BaseRetriever, RetrieverLike
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationError
+
+from langchain_lean.accounting.metered import metered
+from langchain_lean.accounting.reporting import report_notice, report_saving
+from langchain_lean.accounting.tokens.counter import TokenCounter
+from langchain_lean.accounting.usage import TokenUsage
+from langchain_lean.context.calls import Call, Embed, Rerank, Retrieve
+from langchain_lean.context.lexical import LexicalRetriever
+from langchain_lean.context.packing import Limits, pack
+from langchain_lean.context.ranking import Candidate, distinct, fuse, rank_score
+from langchain_lean.context.reading import Reading
+from langchain_lean.context.sentences import Chunk
+from langchain_lean.context.vectors import SentenceVectors, as_vectors
+from langchain_lean.embeddings import local_embeddings
+from langchain_lean.errors import ConfigurationError, LeanError
+
+_REMEMBERED_CHUNKS = 1_000
+_REMEMBERED_SENTENCES = 10_000  # 256 floats each: 20 MB
+_READ_PER_SENT = 12  # characters embedded for each token of the budget: 3 times it
+
+_RunManager = CallbackManagerForRetrieverRun | AsyncCallbackManagerForRetrieverRun
+
+
+class _Ranked(NamedTuple):
+    candidate: Candidate
+    chunk: Chunk
+    values: np.ndarray[Any, np.dtype[np.float64]]
+
+
+class BudgetRetriever(BaseRetriever):
+    """Sends few, short and right pieces of what other retrievers find.
+
+    The retrievers are asked side by side and their rankings fused (reciprocal ranks).
+    The sentences of the best `candidates` documents are compared with the query, by
+    its words and by embeddings; how near a document's best sentences are counts as much
+    for its place as all retrievers together. Of the first `max_docs`, those that
+    repeat a better one left out, the nearest sentences are kept, in their order, until
+    the budget is full or the rest adds little.
+
+    `metadata["lean"]` of each document says what was done: `rank` (from 1) and `score`
+    among the candidates, `tokens_before` and `tokens`, `sentences_before` and
+    `sentences`, `cut` (the spans of characters that were left out) and `duplicates`
+    (how many documents were dropped because they repeat this one). What fails, and why
+    nothing is returned, is kept by a ledger: see `TokenLedger.notices`.
+
+    Attributes:
+        retriever: Whom to ask: a retriever, or several.
+        max_docs: How many documents to return at most.
+        max_doc_tokens: Tokens of each, at most.
+        max_tokens: Tokens of all together, at most, with an empty line between two.
+        min_gain: Stop where a sentence is worth less than this share of the best one
+            (0: fill the budget).
+        weights: What each retriever counts; 1 each if not given.
+        reranker: Orders the candidates in place of how near their sentences are.
+        candidates: How many documents of the fused ranking are read.
+        embeddings: Of sentences and query; without them those of the `local` extra
+            where it is installed, else words alone. A ledger knows a provider's as the
+            retriever's own cost.
+        counter: Counts tokens.
+        baseline_docs: How many whole documents were sent before; a saving is reported
+            against so many of the fused ranking.
+        model: The model whose input that saves; needed with `baseline_docs`.
+        provider: Its provider.
+        on_error: `skip` a retriever, reranker or embeddings that fail and go on with
+            the rest, or `raise`. Where no retriever answers, the error is raised.
+
+    Raises:
+        ConfigurationError: If something of this makes no sense.
+
+    Example:
+        ```python
+        retriever = BudgetRetriever(retriever=store.as_retriever(), max_docs=3)
+        retriever = retriever.with_lexical(documents)
+        ```
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    retriever: RetrieverLike | list[RetrieverLike]
+    max_docs: int = Field(default=3, strict=True)
+    max_doc_tokens: int = Field(default=400, strict=True)
+    max_tokens: int = Field(default=1200, strict=True)
+    min_gain: float = 0.1
+    weights: list[float] | None = None
+    reranker: BaseDocumentCompressor | None = None
+    candidates: int = Field(default=20, ge=1, strict=True)
+    embeddings: Embeddings | None = None
+    counter: TokenCounter = Field(default_factory=TokenCounter)
+    baseline_docs: int | None = Field(default=None, ge=1, strict=True)
+    model: str | None = None
+    provider: str | None = None
+    on_error: Literal["skip", "raise"] = "skip"
+
+    _read: Callable[[str], Chunk] = PrivateAttr(
+        default_factory=lambda: lru_cache(_REMEMBERED_CHUNKS)(Chunk.of)
+    )
+    _vectors: SentenceVectors = PrivateAttr(
+        default_factory=lambda: SentenceVectors(_REMEMBERED_SENTENCES)
+    )
+
+    def __init__(self, **options: Any) -> None:
+        try:
+            super().__init__(**options)
+        except ValidationError as error:
+            raise ConfigurationError(_in_a_sentence(error)) from None
+        self._check()
+        if self.embeddings is None:
+            self.embeddings = _installed_embeddings()
+        else:
+            self.embeddings = metered(self.embeddings, source="retriever")
+
+    def _check(self) -> None:
+        self._limits()
+        weights = self._weights
+        if not weights:
+            msg = "BudgetRetriever needs a retriever to ask: retriever=..."
+            raise ConfigurationError(msg)
+        fits = len(weights) == len(self._retrievers)
+        if not fits or not all(0 < weight < math.inf for weight in weights):
+            msg = "weights= takes one number above 0 for each retriever."
+            raise ConfigurationError(msg)
+        if self.baseline_docs is not None and not self.model:
+            msg = "baseline_docs= needs the model whose input is saved: model=..."
+            raise ConfigurationError(msg)
+
+    def with_lexical(
+        self, documents: Sequence[Document], *, k: int = 20, weight: float = 1.0
+    ) -> Self:
+        """The same with a BM25 retriever over documents beside its retrievers.
+
+        Args:
+            documents: What the other retrievers search, too.
+            k: How many it finds.
+            weight: What it counts.
+
+        Raises:
+            ConfigurationError: If there are no documents, or the `local` extra is not
+                installed.
+        """
+        lexical = LexicalRetriever.of(documents, k=k)
+        both = [*self._retrievers, lexical]
+        weights = [*self._weights, weight]
+        added = self.model_copy(update={"retriever": both, "weights": weights})
+        added._check()
+        return added
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **limits: Any
+    ) -> list[Document]:
+        steps = self._steps(query, self._limits(**limits), run_manager)
+        try:
+            call = next(steps)
+            while True:
+                try:
+                    answer = call.run()
+                except Exception as error:
+                    call = steps.throw(error)
+                else:
+                    call = steps.send(answer)
+        except StopIteration as done:
+            documents: list[Document] = done.value
+            return documents
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,
+        **limits: Any,
+    ) -> list[Document]:
+        steps = self._steps(query, self._limits(**limits), run_manager)
+        try:
+            call = next(steps)
+            while True:
+                try:
+                    answer = await call.arun()
+                except Exception as error:
+                    call = steps.throw(error)
+                else:
+                    call = steps.send(answer)
+        except StopIteration as done:
+            documents: list[Document] = done.value
+            return documents
+
+    def _steps(
+        self, query: str, limits: Limits, run_manager: _RunManager
+    ) -> Generator[Call, Any, list[Document]]:
+        """The retrieval, without what others are asked: that is yielded."""
+
+        def tell(action: str, reason: str) -> None:
+            report_notice(
+                "retriever", action=action, reason=reason, callbacks=run_manager
+            )
+
+        callbacks = run_manager.get_child()
+        answers = yield Retrieve(self._retrievers, query, callbacks)
+        fused = fuse(self._rankings(answers, tell), self._weights)
+        candidates = fused[: self.candidates]
+        if self.reranker is not None and candidates:
+            rerank = Rerank(
+                self.reranker, [each.document for each in candidates], query, callbacks
+            )
+            candidates = yield from self._reranked(rerank, candidates, tell)
+        kept: list[Document] = []
+        if candidates:
+            ranked = yield from self._ranked(query, candidates, limits, tell)
+            kept = self._packed(ranked, limits)
+            if not kept:
+                tell("returned nothing", self._why_nothing_fits(candidates, limits))
+        else:
+            tell("returned nothing", "nothing was found")
+        self._report_saving(fused, kept, run_manager)
+        return kept
+
+    def _rankings(
+        self, answers: Sequence[Any], tell: Callable[[str, str], None]
+    ) -> list[list[Document]]:
+        """What the retrievers found; nothing for one that failed."""
+        rankings: list[list[Document]] = []
+        errors = []
+        for answer in answers:
+            error = answer
+            if not isinstance(answer, Exception):
+                error = _type_error(answer)
+            if error is None:
+                rankings.append(answer)
+                continue
+            self._check_skippable(error)
+            tell("skipped", f"a retriever failed: {_in_words(error)}")
+            rankings.append([])
+            errors.append(answer)
+        if len(errors) == len(answers):
+            for error in errors:
+                if isinstance(error, Exception):
+                    raise error
+        return rankings
+
+    def _reranked(
+        self,
+        rerank: Rerank,
+        candidates: list[Candidate],
+        tell: Callable[[str, str], None],
+    ) -> Generator[Call, Any, list[Candidate]]:
+        try:
+            documents = yield rerank
+            error = _type_error(documents)
+            if error is not None:
+                raise error
+        except Exception as error:
+            self._check_skippable(error)
+            tell("skipped", f"the reranker failed: {_in_words(error)}")
+            return candidates
+        return fuse([documents], [1.0])
+
+    def _ranked(
+        self,
+        query: str,
+        candidates: Sequence[Candidate],
+        limits: Limits,
+        tell: Callable[[str, str], None],
+    ) -> Generator[Call, Any, list[_Ranked]]:
+        """The candidates in their last order, with what their sentences are worth."""
+        chunks = [self._read(c.document.page_content) for c in candidates]
+        scores = [candidate.score for candidate in candidates]
+        characters = _READ_PER_SENT * limits.max_tokens
+        reading = Reading.begin(query, chunks, scores, characters)
+        if self.embeddings is not None and len(reading.chosen):
+            embed = partial(Embed, self.embeddings, query)
+            reading = yield from self._embedded(embed, reading, tell)
+        if self.reranker is None:
+            near = reading.document_nearness()
+            places = sorted(range(len(near)), key=lambda place: -near[place])
+            for position, place in enumerate(places):
+                scores[place] += sum(self._weights) * rank_score(position)
+        order = sorted(range(len(scores)), key=lambda place: -scores[place])
+        values = reading.values(scores)
+        return [
+            _Ranked(candidates[i]._replace(score=scores[i]), chunks[i], values[i])
+            for i in order
+        ]
+
+    def _embedded(
+        self,
+        embed: Callable[[list[str]], Embed],
+        reading: Reading,
+        tell: Callable[[str, str], None],
+    ) -> Generator[Call, Any, Reading]:
+        sentences = reading.texts
+        known = self._vectors.known(sentences)
+        missing = [s for s in dict.fromkeys(sentences) if s not in known]
+        try:
+            asked, found = yield embed(missing)
+            vectors = as_vectors([asked, *found], rows=1 + len(missing))
+            fresh = dict(zip(missing, vectors[1:], strict=True))
+            known.update(fresh)
+            rows = np.stack([known[sentence] for sentence in sentences])
+            reading = reading.with_vectors(vectors[0], rows)
+        except Exception as error:
+            self._check_skippable(error)
+            tell("read by words alone", f"the embeddings failed: {_in_words(error)}")
+        else:
+            self._vectors.add(fresh)
+        return reading
+
+    def _packed(self, ranked: Sequence[_Ranked], limits: Limits) -> list[Document]:
+        """The documents to return."""
+        count = self.counter.count
+        able: list[tuple[int, _Ranked]] = []
+
+        def chunks() -> Iterator[Chunk]:
+            for rank, found in enumerate(ranked, 1):
+                if _some_fits(found.chunk, limits, count):
+                    able.append((rank, found))
+                    yield found.chunk
+
+        repeats = distinct(chunks(), limits.max_docs)
+        taken = [able[position] for position in repeats]
+        kept = pack(
+            [found.chunk for _, found in taken],
+            [found.values for _, found in taken],
+            limits,
+            count,
+        )
+        return [
+            _as_sent(rank, found, sentences, duplicates, count)
+            for (rank, found), sentences, duplicates in zip(
+                taken, kept, repeats.values(), strict=True
+            )
+            if sentences
+        ]
+
+    def _why_nothing_fits(self, candidates: Sequence[Candidate], limits: Limits) -> str:
+        sentences = (
+            sentence
+            for candidate in candidates
+            for sentence in self._read(candidate.document.page_content).sentences
+        )
+        shortest = min(self.counter.count(sentence.strip()) for sentence in sentences)
+        return (
+            f"no sentence fits into {limits.most} tokens: the shortest has {shortest}, "
+            "so raise max_doc_tokens and max_tokens"
+        )
+
+    def _report_saving(
+        self,
+        fused: Sequence[Candidate],
+        kept: Sequence[Document],
+        run_manager: _RunManager,
+    ) -> None:
+        if self.baseline_docs is None or self.model is None:
+            return
+        count = partial(self.counter.count, model=self.model)
+        before = [c.document.page_content for c in fused[: self.baseline_docs]]
+        avoided = sum(map(count, before)) - sum(count(d.page_content) for d in kept)
+        if avoided > 0:
+            report_saving(
+                "retriever",
+                id=f"retriever:{run_manager.run_id}",
+                avoided=TokenUsage(input=avoided),
+                model=self.model,
+                provider=self.provider,
+                baseline=f"{self.baseline_docs} whole documents",
+                callbacks=run_manager,
+            )
+
+    def _check_skippable(self, error: Exception) -> None:
+        """Raise what must not be skipped: refused calls, interrupts, mistakes."""
+        from langgraph.errors import GraphBubbleUp  # slow to import
+
+        if self.on_error == "raise" or isinstance(error, (LeanError, GraphBubbleUp)):
+            raise error
+
+    def _limits(self, **given: Any) -> Limits:
+        """What may be sent, by this retriever or by one call of it."""
+        unknown = [name for name in given if name not in Limits.__slots__]
+        if unknown:
+            msg = f"A call takes {', '.join(Limits.__slots__)}, not {unknown[0]!r:.40}."
+            raise ConfigurationError(msg)
+        own = {name: getattr(self, name) for name in Limits.__slots__}
+        return Limits(**{**own, **given})
+
+    @property
+    def _retrievers(self) -> list[RetrieverLike]:
+        return self.retriever if isinstance(self.retriever, list) else [self.retriever]
+
+    @property
+    def _weights(self) -> list[float]:
+        return [1.0] * len(self._retrievers) if self.weights is None else self.weights
+
+
+def _some_fits(chunk: Chunk, limits: Limits, count: Callable[[str], int]) -> bool:
+    return any(count(each.strip()) <= limits.most for each in chunk.sentences)
+
+
+def _as_sent(
+    rank: int,
+    found: _Ranked,
+    sentences: Sequence[int],
+    duplicates: int,
+    count: Callable[[str], int],
+) -> Document:
+    """A document with nothing but the sentences that are kept."""
+    candidate, chunk, _ = found
+    text = chunk.cut(sentences)
+    done = {
+        "rank": rank,
+        "score": candidate.score,
+        "tokens_before": count(chunk.text),
+        "tokens": count(text),
+        "sentences_before": len(chunk.sentences),
+        "sentences": len(sentences),
+        "cut": chunk.left_out(sentences),
+        "duplicates": duplicates,
+    }
+    document = candidate.document
+    metadata = {**document.metadata, "lean": done}
+    return Document(page_content=text, metadata=metadata, id=document.id)
+
+
+@cache
+def _installed_embeddings() -> Embeddings | None:
+    """Those of the `local` extra, loaded once a process."""
+    try:
+        return local_embeddings()
+    except ConfigurationError:
+        return None
+
+
+def _type_error(answer: object) -> TypeError | None:
+    """What is wrong with the type of what a retriever or reranker returned."""
+    if not isinstance(answer, Sequence) or isinstance(answer, str):
+        return _WrongTypeError(f"it returned {type(answer).__name__}, no documents")
+    for document in answer:
+        if not isinstance(document, Document):
+            name = type(document).__name__
+            return _WrongTypeError(f"it returned a list with {name}, not of documents")
+    return None
+
+
+class _WrongTypeError(TypeError):
+    """Not documents; its text holds nothing of a user."""
+
+
+def _in_words(error: Exception) -> str:
+    return str(error) if isinstance(error, _WrongTypeError) else type(error).__name__
+
+
+def _in_a_sentence(error: ValidationError) -> str:
+    """The first of the mistakes pydantic found."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    name = first["loc"][0] if first["loc"] else "its options"
+    return f"BudgetRetriever cannot take {name}: {first['msg'].lower()}."

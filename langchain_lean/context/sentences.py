@@ -1,0 +1,168 @@
+"""Texts as sentences, and the words of a query found in them."""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate, chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+# What ends a sentence, and is not the dot of "3.14" or of "e.g. this".
+_END = r"[.!?]+[\"')\]”’]*\s+(?![a-z])|[。！？]+[”’」』）]*\s*|\n\s*"
+_SENTENCE = re.compile(
+    rf"[^\n.!?。！？]*(?:(?!{_END})[.!?][^\n.!?。！？]*)*(?:{_END}|\Z)"
+)
+_WORD = re.compile(r"(?<!\w['’])\w+")  # the "s" of "Claude's" is no word
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
+_ENDINGS = ("ing", "ed", "es", "s")
+_SHORTEST_STEM = 3
+_REMEMBERED_TERMS = 256
+
+_FUNCTION_WORDS = frozenset(
+    """
+    a about all also am an and any are as at be been but by can could did do does for
+    from get had has have he her his how i if in into is it its just me more most my no
+    not of on or our she should so some such than that the their them then there these
+    they this those to up us was we were what when where which who whom whose why will
+    with would you your
+    """.split()  # noqa: SIM905 - a list of words, not of strings
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """A text, split at the ends of its sentences and of its lines.
+
+    Attributes:
+        text: The text.
+        sentences: Its sentences, in order, each with the white space around it.
+        ends: Where each ends in the text.
+    """
+
+    text: str
+    sentences: list[str]
+    ends: list[int]
+    _found: dict[str, list[int]] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, text: str) -> "Chunk":
+        """Split a text that is not blank.
+
+        A list item, a row of a table and a line of code count as sentences, too.
+        """
+        sentences = _SENTENCE.findall(text)
+        if not sentences[-1]:
+            sentences.pop()
+        if sentences[0].isspace():
+            sentences[:2] = ["".join(sentences[:2])]
+        return cls(text, sentences, [*accumulate(map(len, sentences))])
+
+    @cached_property
+    def sizes(self) -> NDArray[np.float64]:
+        """How many characters each sentence has."""
+        return np.fromiter(map(len, self.sentences), np.float64, len(self.sentences))
+
+    @cached_property
+    def shingles(self) -> frozenset[tuple[str, ...]]:
+        """Every three words that follow each other, in lower case."""
+        words = self._lower.split()
+        return frozenset(zip(words, words[1:], words[2:], strict=False)) or frozenset(
+            [tuple(words)]
+        )
+
+    @cached_property
+    def numbers(self) -> frozenset[str]:
+        """The words with a digit in them."""
+        return frozenset(
+            w for w in self._lower.split() if not w.isalpha() and _digit(w)
+        )
+
+    @cached_property
+    def _lower(self) -> str:
+        lower = self.text.lower()
+        if len(lower) == len(self.text):
+            return lower
+        # A few letters become two; positions must stay those of the text.
+        return "".join(c if len(c.lower()) > 1 else c.lower() for c in self.text)
+
+    def having(self, term: str) -> list[int]:
+        """Which sentences have a word that begins with a term; see `terms`."""
+        found = self._found.get(term)
+        if found is None:
+            if len(self._found) >= _REMEMBERED_TERMS:
+                self._found.clear()
+            found = self._found[term] = self._search(term)
+        return found
+
+    def _search(self, term: str) -> list[int]:
+        text, ends, size = self._lower, self.ends, len(term)
+        position = text.find(term)
+        if position < 0:
+            return []
+        inside_words = _UNSPACED.match(term) is not None
+        whole_words = size < _SHORTEST_STEM
+        found: dict[int, None] = {}
+        while position >= 0:
+            end = position + size
+            begins = inside_words or not text[position - 1 : position].isalnum()
+            if begins and not (whole_words and text[end : end + 1].isalnum()):
+                found[bisect_right(ends, position)] = None
+            position = text.find(term, end)
+        return list(found)
+
+    def cut(self, kept: Iterable[int]) -> str:
+        """The text of some sentences, given in their order.
+
+        Neighbours stay as they stand in the text; where something is left out, a new
+        line begins.
+        """
+        return "\n".join([self.text[a:b].strip() for a, b in self.spans(kept)])
+
+    def left_out(self, kept: Iterable[int]) -> list[tuple[int, int]]:
+        """Where in the text the sentences that are not kept stand."""
+        edges = [0, *chain.from_iterable(self.spans(kept)), len(self.text)]
+        pairs = zip(edges[::2], edges[1::2], strict=True)
+        return [(start, end) for start, end in pairs if start < end]
+
+    def spans(self, kept: Iterable[int]) -> list[tuple[int, int]]:
+        """Where in the text some sentences stand, neighbours as one."""
+        spans: list[tuple[int, int]] = []
+        for index in kept:
+            start = self.ends[index - 1] if index else 0
+            if spans and spans[-1][1] == start:
+                start = spans.pop()[0]
+            spans.append((start, self.ends[index]))
+        return spans
+
+
+def query_terms(query: str) -> tuple[str, ...]:
+    """What to look for in sentences: the terms of a query, each once."""
+    return tuple(dict.fromkeys(terms(query)))
+
+
+def terms(text: str) -> list[str]:
+    """The words of a text in lower case, without their endings.
+
+    English function words are left out, unless there is nothing else. In scripts that
+    are written without spaces, every two characters are a term.
+    """
+    words = _WORD.findall(text.lower())
+    content = [word for word in words if word not in _FUNCTION_WORDS] or words
+    return [term for word in content for term in _terms(word)]
+
+
+def _terms(word: str) -> list[str]:
+    runs = _UNSPACED.findall(word)
+    if runs:
+        return [r[i : i + 2] for r in runs for i in range(max(1, len(r) - 1))]
+    for ending in _ENDINGS:
+        if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_STEM:
+            return [word.removesuffix(ending)]
+    return [word]
+
+
+def _digit(word: str) -> bool:
+    return any(map(str.isdigit, word))
