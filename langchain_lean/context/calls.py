@@ -1,15 +1,17 @@
 """What a budget retriever asks of others, each in a sync and an async form."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.config import ContextThreadPoolExecutor
+
+Result = TypeVar("Result")
 
 
 class Call(Protocol):
@@ -20,6 +22,42 @@ class Call(Protocol):
 
     async def arun(self) -> Any:
         """`run` for asyncio."""
+
+
+def run(steps: Generator[Call, Any, Result]) -> Result:
+    """Take steps that yield what to ask, and are sent the answer or the error."""
+    try:
+        call = next(steps)
+        while True:
+            try:
+                answer = call.run()
+            except Exception as error:
+                call = steps.throw(error)
+            else:
+                call = steps.send(answer)
+    except StopIteration as done:
+        result: Result = done.value
+        return result
+
+
+async def arun(steps: Generator[Call, Any, Result]) -> Result:
+    """`run` for asyncio."""
+    try:
+        call = next(steps)
+        while True:
+            try:
+                answer = await call.arun()
+            except Exception as error:
+                call = steps.throw(error)
+            else:
+                call = steps.send(answer)
+    except StopIteration as done:
+        result: Result = done.value
+        return result
+
+
+class WrongTypeError(TypeError):
+    """What was asked for documents gave something else; says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +74,8 @@ class Retrieve:
     query: str
     callbacks: Callbacks
 
-    def run(self) -> list[Any]:
-        """What each found, or the error it raised."""
+    def run(self) -> list[list[Document] | Exception]:
+        """What each found, or why it found nothing."""
         *others, last = self.retrievers
         if not others:
             return [self._one(last)]
@@ -46,24 +84,23 @@ class Retrieve:
             found = self._one(last)
         return [*(each.result() for each in under_way), found]
 
-    async def arun(self) -> list[Any]:
+    async def arun(self) -> list[list[Document] | Exception]:
         """`run` for asyncio."""
-        config: Any = {"callbacks": self.callbacks}
-        asked = [each.ainvoke(self.query, config) for each in self.retrievers]
-        return list(await asyncio.gather(*map(_caught, asked)))
+        return list(await asyncio.gather(*map(self._aone, self.retrievers)))
 
-    def _one(self, retriever: Runnable[str, Any]) -> Any:
+    def _one(self, retriever: Runnable[str, Any]) -> list[Document] | Exception:
         try:
-            return retriever.invoke(self.query, {"callbacks": self.callbacks})
+            found = retriever.invoke(self.query, {"callbacks": self.callbacks})
+            return _documents(found)
         except Exception as error:
             return error
 
-
-async def _caught(asked: Any) -> Any:
-    try:
-        return await asked
-    except Exception as error:
-        return error
+    async def _aone(self, retriever: Runnable[str, Any]) -> list[Document] | Exception:
+        try:
+            found = await retriever.ainvoke(self.query, {"callbacks": self.callbacks})
+            return _documents(found)
+        except Exception as error:
+            return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +119,15 @@ class Rerank:
     query: str
     callbacks: Callbacks
 
-    def run(self) -> Sequence[Document]:
+    def run(self) -> list[Document]:
         """The documents it keeps, in its order."""
-        return self.reranker.compress_documents(
-            self.documents, self.query, self.callbacks
-        )
+        ask = self.reranker.compress_documents
+        return _documents(ask(self.documents, self.query, self.callbacks))
 
-    async def arun(self) -> Sequence[Document]:
+    async def arun(self) -> list[Document]:
         """`run` for asyncio."""
-        return await self.reranker.acompress_documents(
-            self.documents, self.query, self.callbacks
-        )
+        ask = self.reranker.acompress_documents
+        return _documents(await ask(self.documents, self.query, self.callbacks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +157,14 @@ class Embed:
         if not self.sentences:
             return query, []
         return query, await self.embeddings.aembed_documents(self.sentences)
+
+
+def _documents(answer: object) -> list[Document]:
+    if not isinstance(answer, Sequence) or isinstance(answer, str):
+        msg = f"it returned {type(answer).__name__}, no documents"
+        raise WrongTypeError(msg)
+    for document in answer:
+        if not isinstance(document, Document):
+            msg = f"it returned a list with {type(document).__name__}, not of documents"
+            raise WrongTypeError(msg)
+    return list(answer)

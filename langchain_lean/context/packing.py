@@ -1,15 +1,17 @@
 """Sentences packed into a budget of tokens. Pure; the counter is given."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from langchain_core.documents import Document
 
+from langchain_lean.context.ranking import Candidate, distinct
 from langchain_lean.context.sentences import Chunk
+from langchain_lean.context.vectors import Floats
 from langchain_lean.errors import ConfigurationError
 
-Floats = NDArray[np.float64]
 Count = Callable[[str], int]
 """How many tokens a text has."""
 
@@ -51,6 +53,82 @@ class Limits:
     def most(self) -> int:
         """How many tokens a sentence may have."""
         return min(self.max_doc_tokens, self.max_tokens)
+
+
+class Ranked(NamedTuple):
+    """A document that was read.
+
+    Attributes:
+        candidate: The document, with its score.
+        chunk: Its text.
+        values: What each of its sentences is worth.
+    """
+
+    candidate: Candidate
+    chunk: Chunk
+    values: Floats
+
+
+def send(ranked: Sequence[Ranked], limits: Limits, count: Count) -> list[Document]:
+    """Cut documents down to what may be sent.
+
+    Args:
+        ranked: The documents, best first.
+        limits: What may be sent.
+        count: Counts tokens.
+
+    Returns:
+        The documents of which something is sent, with what was done to each in
+        `metadata["lean"]`; those that repeat a better one are left out.
+    """
+    able: list[tuple[int, Ranked]] = []
+
+    def chunks() -> Iterator[Chunk]:
+        for rank, found in enumerate(ranked, 1):
+            if any(count(s.strip()) <= limits.most for s in found.chunk.sentences):
+                able.append((rank, found))
+                yield found.chunk
+
+    repeats = distinct(chunks(), limits.max_docs)
+    taken = [able[position] for position in repeats]
+    kept = pack(
+        [found.chunk for _, found in taken],
+        [found.values for _, found in taken],
+        limits,
+        count,
+    )
+    return [
+        _sent(rank, found, sentences, duplicates, count)
+        for (rank, found), sentences, duplicates in zip(
+            taken, kept, repeats.values(), strict=True
+        )
+        if sentences
+    ]
+
+
+def _sent(
+    rank: int,
+    found: Ranked,
+    sentences: Sequence[int],
+    duplicates: int,
+    count: Count,
+) -> Document:
+    """A document with nothing but the sentences that are kept."""
+    candidate, chunk, _ = found
+    text = chunk.cut(sentences)
+    done = {
+        "rank": rank,
+        "score": candidate.score,
+        "tokens_before": count(chunk.text),
+        "tokens": count(text),
+        "sentences_before": len(chunk.sentences),
+        "sentences": len(sentences),
+        "cut": chunk.left_out(sentences),
+        "duplicates": duplicates,
+    }
+    document = candidate.document
+    metadata = {**document.metadata, "lean": done}
+    return Document(page_content=text, metadata=metadata, id=document.id)
 
 
 def pack(

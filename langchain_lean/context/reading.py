@@ -116,7 +116,10 @@ class Reading:
             characters: How much text to embed at most.
         """
         sentences = Sentences(chunks)
-        words = _relative(sentences.word_nearness(query_terms(query)))
+        terms = query_terms(query)
+        if not terms:  # there is nothing to be near to
+            return cls(sentences, np.zeros(len(sentences.owners)), np.empty(0, np.intp))
+        words = _relative(sentences.word_nearness(terms))
         likely = sentences.smoothed(words) + _worth(scores)[sentences.owners]
         order = np.argsort(-likely, kind="stable")
         fits = np.cumsum(sentences.sizes[order]) <= characters

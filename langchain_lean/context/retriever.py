@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import cache, lru_cache, partial
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from langchain_core.callbacks import (
@@ -21,10 +21,18 @@ from langchain_lean.accounting.metered import metered
 from langchain_lean.accounting.reporting import report_notice, report_saving
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.accounting.usage import TokenUsage
-from langchain_lean.context.calls import Call, Embed, Rerank, Retrieve
+from langchain_lean.context.calls import (
+    Call,
+    Embed,
+    Rerank,
+    Retrieve,
+    WrongTypeError,
+    arun,
+    run,
+)
 from langchain_lean.context.lexical import LexicalRetriever
-from langchain_lean.context.packing import Limits, pack
-from langchain_lean.context.ranking import Candidate, distinct, fuse, rank_score
+from langchain_lean.context.packing import Limits, Ranked, send
+from langchain_lean.context.ranking import Candidate, fuse, rank_score
 from langchain_lean.context.reading import Reading
 from langchain_lean.context.sentences import Chunk
 from langchain_lean.context.vectors import SentenceVectors, as_vectors
@@ -36,12 +44,6 @@ _REMEMBERED_SENTENCES = 10_000  # 256 floats each: 20 MB
 _READ_PER_SENT = 12  # characters embedded for each token of the budget: 3 times it
 
 _RunManager = CallbackManagerForRetrieverRun | AsyncCallbackManagerForRetrieverRun
-
-
-class _Ranked(NamedTuple):
-    candidate: Candidate
-    chunk: Chunk
-    values: np.ndarray[Any, np.dtype[np.float64]]
 
 
 class BudgetRetriever(BaseRetriever):
@@ -164,19 +166,7 @@ class BudgetRetriever(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **limits: Any
     ) -> list[Document]:
-        steps = self._steps(query, self._limits(**limits), run_manager)
-        try:
-            call = next(steps)
-            while True:
-                try:
-                    answer = call.run()
-                except Exception as error:
-                    call = steps.throw(error)
-                else:
-                    call = steps.send(answer)
-        except StopIteration as done:
-            documents: list[Document] = done.value
-            return documents
+        return run(self._steps(query, self._limits(**limits), run_manager))
 
     async def _aget_relevant_documents(
         self,
@@ -185,19 +175,7 @@ class BudgetRetriever(BaseRetriever):
         run_manager: AsyncCallbackManagerForRetrieverRun,
         **limits: Any,
     ) -> list[Document]:
-        steps = self._steps(query, self._limits(**limits), run_manager)
-        try:
-            call = next(steps)
-            while True:
-                try:
-                    answer = await call.arun()
-                except Exception as error:
-                    call = steps.throw(error)
-                else:
-                    call = steps.send(answer)
-        except StopIteration as done:
-            documents: list[Document] = done.value
-            return documents
+        return await arun(self._steps(query, self._limits(**limits), run_manager))
 
     def _steps(
         self, query: str, limits: Limits, run_manager: _RunManager
@@ -221,11 +199,12 @@ class BudgetRetriever(BaseRetriever):
         kept: list[Document] = []
         if candidates:
             ranked = yield from self._ranked(query, candidates, limits, tell)
-            kept = self._packed(ranked, limits)
+            kept = send(ranked, limits, self.counter.count)
             if not kept:
                 tell("returned nothing", self._why_nothing_fits(candidates, limits))
         else:
-            tell("returned nothing", "nothing was found")
+            found = "the reranker kept no document" if fused else "nothing was found"
+            tell("returned nothing", found)
         self._report_saving(fused, kept, run_manager)
         return kept
 
@@ -233,24 +212,14 @@ class BudgetRetriever(BaseRetriever):
         self, answers: Sequence[Any], tell: Callable[[str, str], None]
     ) -> list[list[Document]]:
         """What the retrievers found; nothing for one that failed."""
-        rankings: list[list[Document]] = []
-        errors = []
-        for answer in answers:
-            error = answer
-            if not isinstance(answer, Exception):
-                error = _type_error(answer)
-            if error is None:
-                rankings.append(answer)
-                continue
+        failed = [each for each in answers if isinstance(each, Exception)]
+        for error in failed:
             self._check_skippable(error)
             tell("skipped", f"a retriever failed: {_in_words(error)}")
-            rankings.append([])
-            errors.append(answer)
-        if len(errors) == len(answers):
-            for error in errors:
-                if isinstance(error, Exception):
-                    raise error
-        return rankings
+        raised = [each for each in failed if not isinstance(each, WrongTypeError)]
+        if raised and len(failed) == len(answers):
+            raise raised[0]
+        return [[] if isinstance(each, Exception) else each for each in answers]
 
     def _reranked(
         self,
@@ -260,9 +229,6 @@ class BudgetRetriever(BaseRetriever):
     ) -> Generator[Call, Any, list[Candidate]]:
         try:
             documents = yield rerank
-            error = _type_error(documents)
-            if error is not None:
-                raise error
         except Exception as error:
             self._check_skippable(error)
             tell("skipped", f"the reranker failed: {_in_words(error)}")
@@ -275,7 +241,7 @@ class BudgetRetriever(BaseRetriever):
         candidates: Sequence[Candidate],
         limits: Limits,
         tell: Callable[[str, str], None],
-    ) -> Generator[Call, Any, list[_Ranked]]:
+    ) -> Generator[Call, Any, list[Ranked]]:
         """The candidates in their last order, with what their sentences are worth."""
         chunks = [self._read(c.document.page_content) for c in candidates]
         scores = [candidate.score for candidate in candidates]
@@ -292,7 +258,7 @@ class BudgetRetriever(BaseRetriever):
         order = sorted(range(len(scores)), key=lambda place: -scores[place])
         values = reading.values(scores)
         return [
-            _Ranked(candidates[i]._replace(score=scores[i]), chunks[i], values[i])
+            Ranked(candidates[i]._replace(score=scores[i]), chunks[i], values[i])
             for i in order
         ]
 
@@ -318,33 +284,6 @@ class BudgetRetriever(BaseRetriever):
         else:
             self._vectors.add(fresh)
         return reading
-
-    def _packed(self, ranked: Sequence[_Ranked], limits: Limits) -> list[Document]:
-        """The documents to return."""
-        count = self.counter.count
-        able: list[tuple[int, _Ranked]] = []
-
-        def chunks() -> Iterator[Chunk]:
-            for rank, found in enumerate(ranked, 1):
-                if _some_fits(found.chunk, limits, count):
-                    able.append((rank, found))
-                    yield found.chunk
-
-        repeats = distinct(chunks(), limits.max_docs)
-        taken = [able[position] for position in repeats]
-        kept = pack(
-            [found.chunk for _, found in taken],
-            [found.values for _, found in taken],
-            limits,
-            count,
-        )
-        return [
-            _as_sent(rank, found, sentences, duplicates, count)
-            for (rank, found), sentences, duplicates in zip(
-                taken, kept, repeats.values(), strict=True
-            )
-            if sentences
-        ]
 
     def _why_nothing_fits(self, candidates: Sequence[Candidate], limits: Limits) -> str:
         sentences = (
@@ -405,35 +344,6 @@ class BudgetRetriever(BaseRetriever):
         return [1.0] * len(self._retrievers) if self.weights is None else self.weights
 
 
-def _some_fits(chunk: Chunk, limits: Limits, count: Callable[[str], int]) -> bool:
-    return any(count(each.strip()) <= limits.most for each in chunk.sentences)
-
-
-def _as_sent(
-    rank: int,
-    found: _Ranked,
-    sentences: Sequence[int],
-    duplicates: int,
-    count: Callable[[str], int],
-) -> Document:
-    """A document with nothing but the sentences that are kept."""
-    candidate, chunk, _ = found
-    text = chunk.cut(sentences)
-    done = {
-        "rank": rank,
-        "score": candidate.score,
-        "tokens_before": count(chunk.text),
-        "tokens": count(text),
-        "sentences_before": len(chunk.sentences),
-        "sentences": len(sentences),
-        "cut": chunk.left_out(sentences),
-        "duplicates": duplicates,
-    }
-    document = candidate.document
-    metadata = {**document.metadata, "lean": done}
-    return Document(page_content=text, metadata=metadata, id=document.id)
-
-
 @cache
 def _installed_embeddings() -> Embeddings | None:
     """Those of the `local` extra, loaded once a process."""
@@ -443,23 +353,8 @@ def _installed_embeddings() -> Embeddings | None:
         return None
 
 
-def _type_error(answer: object) -> TypeError | None:
-    """What is wrong with the type of what a retriever or reranker returned."""
-    if not isinstance(answer, Sequence) or isinstance(answer, str):
-        return _WrongTypeError(f"it returned {type(answer).__name__}, no documents")
-    for document in answer:
-        if not isinstance(document, Document):
-            name = type(document).__name__
-            return _WrongTypeError(f"it returned a list with {name}, not of documents")
-    return None
-
-
-class _WrongTypeError(TypeError):
-    """Not documents; its text holds nothing of a user."""
-
-
 def _in_words(error: Exception) -> str:
-    return str(error) if isinstance(error, _WrongTypeError) else type(error).__name__
+    return str(error) if isinstance(error, WrongTypeError) else type(error).__name__
 
 
 def _in_a_sentence(error: ValidationError) -> str:
