@@ -18,13 +18,17 @@ if TYPE_CHECKING:
     from langchain_lean.budgets.budget import Budget
     from langchain_lean.budgets.errors import BudgetExceededError
     from langchain_lean.budgets.guard import BudgetGuard
+    from langchain_lean.context.examples import BudgetExampleSelector
+    from langchain_lean.context.retriever import BudgetRetriever
     from langchain_lean.embeddings import local_embeddings
     from langchain_lean.errors import LeanError, UnpricedModelError
 
 __all__ = [
     "Budget",
+    "BudgetExampleSelector",
     "BudgetExceededError",
     "BudgetGuard",
+    "BudgetRetriever",
     "LeanError",
     "MeteredEmbeddings",
     "PriceBook",
@@ -41,8 +45,10 @@ __all__ = [
 
 _HOMES = {
     "Budget": "budgets.budget",
+    "BudgetExampleSelector": "context.examples",
     "BudgetExceededError": "budgets.errors",
     "BudgetGuard": "budgets.guard",
+    "BudgetRetriever": "context.retriever",
     "LeanError": "errors",
     "MeteredEmbeddings": "accounting.metered",
     "PriceBook": "accounting.prices.book",

@@ -3,13 +3,15 @@
 Values in, values out: an arm is a graph and a ledger, a result its answers and figures.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from langchain_core.documents import Document
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
 from langchain_core.vectorstores import VectorStore
 from langgraph.checkpoint.memory import InMemorySaver
@@ -20,7 +22,9 @@ from langchain_lean.accounting.entry import Totals
 from langchain_lean.accounting.ledger import TokenLedger, track
 from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.report.data import Line, Report
+from langchain_lean.context.retriever import BudgetRetriever
 from langchain_lean.demo_data import EMBEDDINGS, Chat, Question
+from langchain_lean.models import chat_model_of
 
 _CHUNKS = 20
 _RULES = (
@@ -84,6 +88,12 @@ class ArmResult:
         """How many answers name what their question is about."""
         return sum(answer.right for answer in self.answers)
 
+    @property
+    def seconds(self) -> float:
+        """Within how many seconds half of the answers were given."""
+        parts = {part.part: part.p50 for part in self.report.latency}
+        return parts.get("whole run", 0.0)
+
     def figures(self) -> dict[str, Any]:
         """Give the figures as JSON values; dollars are exact, as text."""
         report = self.report
@@ -93,11 +103,63 @@ class ArmResult:
             "questions": len(self.answers),
             "right": self.right,
             **_sums(report.total),
+            "saved_usd": _exact(report.savings.total),
             "shares": {k: round(v, 4) for k, v in shares.items()},
             "by_model": _by_name(report.models),
             "by_node": _by_name(report.nodes),
             "by_user": _by_name(report.users),
             "seconds_p50": {part.part: part.p50 for part in report.latency},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two arms that were asked the same.
+
+    Attributes:
+        naive: The arm to compare with.
+        lean: The arm that is compared.
+    """
+
+    naive: ArmResult
+    lean: ArmResult
+
+    @property
+    def saved(self) -> Decimal | None:
+        """What the lean arm cost less, in dollars; None where a call has no price."""
+        naive, lean = self.naive.report.total, self.lean.report.total
+        unpriced = naive.unpriced or lean.unpriced
+        return None if unpriced else naive.cost - lean.cost
+
+    @property
+    def share(self) -> float | None:
+        """That as a share of what the naive arm cost; None where that is nothing."""
+        cost = self.naive.report.total.cost
+        return None if self.saved is None or not cost else float(self.saved / cost)
+
+    @property
+    def claimed(self) -> Decimal:
+        """What the ledger of the lean arm says was saved, in dollars."""
+        return self.lean.report.savings.total
+
+    @property
+    def lost(self) -> tuple[Question, ...]:
+        """What the naive arm alone answers right."""
+        return _right_in_the_first_alone(self.naive, self.lean)
+
+    @property
+    def gained(self) -> tuple[Question, ...]:
+        """What the lean arm alone answers right."""
+        return _right_in_the_first_alone(self.lean, self.naive)
+
+    def figures(self) -> dict[str, Any]:
+        """Give the figures as JSON values; dollars are exact, as text."""
+        return {
+            "usd": None if self.saved is None else _exact(self.saved),
+            "share": None if self.share is None else round(self.share, 4),
+            "claimed_usd": _exact(self.claimed),
+            "lost": [question.text for question in self.lost],
+            "gained": [question.text for question in self.gained],
         }
 
 
@@ -111,7 +173,49 @@ def naive_arm(model: BaseChatModel, index: VectorStore) -> Arm:
     Returns:
         A graph of two nodes, `retrieve` and `answer`, with a ledger in memory.
     """
-    retriever = index.as_retriever(search_kwargs={"k": _CHUNKS})
+    return _arm("naive", model, _whole_documents(index))
+
+
+def lean_arm(
+    model: BaseChatModel, index: VectorStore, documents: Sequence[Document]
+) -> Arm:
+    """Build the help desk with a `BudgetRetriever`, all else as in the naive arm.
+
+    Args:
+        model: Answers every question, and has the price of what is saved.
+        index: Where to look things up, by meaning.
+        documents: What is in the index, to look up by words.
+
+    Returns:
+        A graph of two nodes, `retrieve` and `answer`, with a ledger in memory, which
+        counts savings against the documents of the naive arm.
+
+    Raises:
+        ConfigurationError: If the model does not say its name, or the `local` extra is
+            not installed.
+    """
+    said = _ls_params(model)
+    retriever = BudgetRetriever(
+        retriever=_whole_documents(index),
+        baseline_docs=_CHUNKS,
+        model=said.get("ls_model_name"),
+        provider=said.get("ls_provider"),
+    )
+    return _arm("lean", model, retriever.with_lexical(documents))
+
+
+def _whole_documents(index: VectorStore) -> BaseRetriever:
+    return index.as_retriever(search_kwargs={"k": _CHUNKS})
+
+
+def _ls_params(model: BaseChatModel) -> Mapping[str, Any]:
+    """How a model calls itself, as a ledger hears it."""
+    bound = chat_model_of(model)
+    return bound.model._get_ls_params(**bound.options)
+
+
+def _arm(name: str, model: BaseChatModel, retriever: BaseRetriever) -> Arm:
+    """Build the help desk around a retriever."""
 
     def retrieve(state: HelpState) -> dict[str, Any]:
         return {"documents": retriever.invoke(str(state["messages"][-1].text))}
@@ -128,7 +232,7 @@ def naive_arm(model: BaseChatModel, index: VectorStore) -> Arm:
     graph.set_entry_point("retrieve")
     graph.add_edge("retrieve", "answer")
     prices = PriceBook().with_price(EMBEDDINGS, input=0, output=0)
-    return Arm("naive", graph.compile(InMemorySaver()), TokenLedger(prices=prices))
+    return Arm(name, graph.compile(InMemorySaver()), TokenLedger(prices=prices))
 
 
 def run_arm(
@@ -171,5 +275,16 @@ def _sums(totals: Totals) -> dict[str, Any]:
         "calls": totals.calls,
         "input_tokens": totals.usage.input,
         "output_tokens": totals.usage.output,
-        "usd": f"{totals.cost.normalize():f}",
+        "usd": _exact(totals.cost),
     }
+
+
+def _exact(dollars: Decimal) -> str:
+    return f"{dollars.normalize():f}"
+
+
+def _right_in_the_first_alone(
+    first: ArmResult, second: ArmResult
+) -> tuple[Question, ...]:
+    pairs = zip(first.answers, second.answers, strict=True)
+    return tuple(a.question for a, b in pairs if a.right and not b.right)

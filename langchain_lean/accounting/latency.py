@@ -34,7 +34,8 @@ def timings(entries: Iterable[LedgerEntry], steps: Iterable[Step]) -> list[RunTi
     """Add up times by outermost run.
 
     Args:
-        entries: Calls; embeddings count as retrieval.
+        entries: Calls. Embeddings count as retrieval where the ledger saw no
+            retriever, which would embed the query within its own time.
         steps: Steps.
 
     Returns:
@@ -44,7 +45,7 @@ def timings(entries: Iterable[LedgerEntry], steps: Iterable[Step]) -> list[RunTi
     found: dict[str, dict[str, float]] = {}
     for entry in entries:
         times = found.setdefault(entry.trace_id, {})
-        kind = "retrieval" if entry.kind == "embedding" else "generation"
+        kind = "embedding" if entry.kind == "embedding" else "generation"
         first = entry.first_token_seconds
         if first is not None:
             times["first_token"] = first
@@ -55,6 +56,10 @@ def timings(entries: Iterable[LedgerEntry], steps: Iterable[Step]) -> list[RunTi
     for step in steps:
         times = found.setdefault(step.trace_id, {})
         times[names[step.kind]] = times.get(names[step.kind], 0.0) + step.seconds
+    for times in found.values():
+        embedding = times.pop("embedding", 0.0)
+        if embedding:
+            times.setdefault("retrieval", embedding)
     return [RunTiming(trace_id=trace, **times) for trace, times in found.items()]
 
 

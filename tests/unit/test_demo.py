@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -11,11 +12,23 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from langchain_core.language_models import BaseChatModel, FakeListChatModel
+from langchain_core.messages import HumanMessage
 from langchain_core.vectorstores import VectorStore
 
+from langchain_lean.accounting.entry import Totals
 from langchain_lean.accounting.ledger import track
-from langchain_lean.demo import main, strong_model
-from langchain_lean.demo_arms import naive_arm, run_arm
+from langchain_lean.accounting.report.data import Report
+from langchain_lean.demo import STRONG, main, strong_model
+from langchain_lean.demo_arms import (
+    Answer,
+    ArmResult,
+    Comparison,
+    HelpState,
+    lean_arm,
+    naive_arm,
+    run_arm,
+)
 from langchain_lean.demo_data import (
     CHATS,
     EMBEDDINGS,
@@ -39,6 +52,12 @@ def index() -> VectorStore:
 @pytest.fixture(autouse=True)
 def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def _indexed(index: VectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command line that finds the index built; building it takes a second."""
+    monkeypatch.setattr("langchain_lean.demo.build_index", lambda: index)
 
 
 @pytest.fixture
@@ -219,24 +238,220 @@ class TestHelpDesk:
         assert figures["shares"]["history"] > 0
 
 
+class TestLeanArm:
+    def test_it_is_the_same_graph(self, index: VectorStore) -> None:
+        """Both arms have the same nodes and edges."""
+        model = ExtractiveChatModel()
+        naive = naive_arm(model, index).graph.get_graph()
+        lean = lean_arm(model, index, documents()).graph.get_graph()
+        assert lean.nodes.keys() == naive.nodes.keys()
+        assert lean.edges == naive.edges
+
+    def test_only_the_documents_of_a_prompt_differ(self, index: VectorStore) -> None:
+        """The same rules, history and question, and at most 3 pieces of documents."""
+        naive, lean = (
+            ScriptedChatModel(responses=["First.", "Second."]) for _ in range(2)
+        )
+        run_arm(naive_arm(naive, index), first_questions(2))
+        arm = lean_arm(lean, index, documents())
+        run_arm(arm, first_questions(2))
+        for before, after in zip(naive.calls, lean.calls, strict=True):
+            *earlier, longer = [str(message.text) for message in before.messages]
+            *same, shorter = [str(message.text) for message in after.messages]
+            assert earlier == same
+            assert longer.split("Question:")[1] == shorter.split("Question:")[1]
+            assert len(shorter) < len(longer) / 2
+        state = arm.graph.get_state({"configurable": {"thread_id": "counting"}})
+        kept = state.values["documents"]
+        assert 1 <= len(kept) <= 3
+        assert sum(page.metadata["lean"]["tokens"] for page in kept) <= 1200
+
+    def test_the_claim_states_its_baseline(self, index: VectorStore) -> None:
+        """The retriever saves, against 20 whole documents; the naive arm nothing."""
+        model = strong_model("standin", "gpt-6.1-sol")
+        naive = run_arm(naive_arm(model, index), first_questions(2))
+        lean = run_arm(lean_arm(model, index, documents()), first_questions(2))
+        assert not naive.report.savings.levers
+        assert lean.report.savings.levers.keys() == {"retriever"}
+        lever = lean.report.savings.levers["retriever"]
+        assert lever.baselines == ("20 whole documents",)
+        assert lever.count == 2
+
+    def test_the_claim_is_near_the_difference(self, index: VectorStore) -> None:
+        """Where all answers are equal the ledger claims what is really saved."""
+        results = []
+        for build in (
+            lambda model: naive_arm(model, index),
+            lambda model: lean_arm(model, index, documents()),
+        ):
+            model = ScriptedChatModel(
+                responses=["It is."],
+                loop=True,
+                model_name="gpt-6.1-sol",
+                provider="openai",
+            )
+            results.append(run_arm(build(model), first_questions(12)))
+        both = Comparison(*results)
+        assert both.saved is not None
+        assert float(both.claimed) == pytest.approx(float(both.saved), rel=0.1)
+
+    @pytest.mark.usefixtures("_no_aws")
+    @pytest.mark.parametrize("provider", STRONG)
+    def test_the_claim_has_the_price_of_every_provider(
+        self, provider: str, index: VectorStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What a model says of itself is enough to price what is saved."""
+        for name in ("OPENAI_API_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "none")
+        monkeypatch.setenv("AWS_REGION", "eu-west-1")
+        arm = lean_arm(strong_model(provider, STRONG[provider]), index, documents())
+        with track(arm.ledger):
+            arm.graph.invoke(
+                HelpState(messages=[HumanMessage("How do I count?")], documents=[]),
+                {"configurable": {"thread_id": "1"}},
+                interrupt_before=["answer"],
+            )
+        lever = arm.ledger.savings().levers["retriever"]
+        assert lever.unpriced == 0
+        assert lever.total > 0
+
+    def test_a_model_without_a_name_is_refused(self, index: VectorStore) -> None:
+        """What has no name has no price to save."""
+
+        class Nameless(FakeListChatModel):
+            def _get_ls_params(self, stop: Any = None, **kwargs: Any) -> Any:
+                return {}
+
+        model: BaseChatModel = Nameless(responses=["?"])
+        with pytest.raises(ConfigurationError, match="needs the model"):
+            lean_arm(model, index, documents())
+
+
+class TestComparison:
+    @staticmethod
+    def result(name: str, right: list[bool], total: Totals) -> ArmResult:
+        answers = (
+            Answer(question, "", is_right)
+            for question, is_right in zip(QUESTIONS, right, strict=False)
+        )
+        return ArmResult(name, tuple(answers), Report(total=total))
+
+    def test_what_is_saved_is_the_difference(self) -> None:
+        """Dollars are exact, and a share is one of what the naive arm cost."""
+        both = Comparison(
+            self.result("naive", [], Totals(calls=1, cost=Decimal("0.4"))),
+            self.result("lean", [], Totals(calls=1, cost=Decimal("0.1"))),
+        )
+        assert both.saved == Decimal("0.3")
+        assert both.share == 0.75
+        assert both.figures()["usd"] == "0.3"
+
+    def test_lost_and_gained_answers_are_told_apart(self) -> None:
+        """A question counts where one arm alone answers it right."""
+        both = Comparison(
+            self.result("naive", [True, True, False, False], Totals()),
+            self.result("lean", [True, False, True, False], Totals()),
+        )
+        assert both.lost == (QUESTIONS[1],)
+        assert both.gained == (QUESTIONS[2],)
+
+    def test_without_a_price_nothing_is_said_to_be_saved(self) -> None:
+        """One call without a price is enough."""
+        unpriced = Totals(calls=2, cost=Decimal("0.1"), flags={"unpriced": 1})
+        both = Comparison(
+            self.result("naive", [], Totals(calls=2, cost=Decimal("0.4"))),
+            self.result("lean", [], unpriced),
+        )
+        assert both.saved is None
+        assert both.figures()["usd"] is None
+        assert both.figures()["share"] is None
+
+
 class TestCommand:
-    def test_it_says_first_that_a_stand_in_answers(
+    @pytest.mark.usefixtures("_indexed")
+    def test_it_says_that_a_stand_in_answers(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """A stand-in is called one in the first line, the report and the page."""
+        """A stand-in is called one first, over both arms, in a report and the pages."""
+        assert main(["--questions", "1"]) == 0
+        label = "stand-in priced as gpt-6.1-sol"
+        lines = capsys.readouterr().out.splitlines()
+        assert label in lines[0]
+        assert f"The same questions to each arm, {label}" in lines
+        assert any(line.startswith(f"Help desk, lean arm, {label}") for line in lines)
+        for name in ("lean", "naive"):
+            suffix = "-naive" if name == "naive" else ""
+            page = Path(f"lean-report{suffix}.html").read_text(encoding="utf-8")
+            assert f"<h1>Help desk, {name} arm, {label}</h1>" in page
+
+    @pytest.mark.usefixtures("_indexed")
+    def test_both_arms_stand_side_by_side(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Calls, tokens, cost, right answers and time of each, then what is saved."""
         assert main(["--questions", "6"]) == 0
         printed, errors = capsys.readouterr()
-        lines = printed.splitlines()
-        assert "stand-in priced as gpt-6.1-sol" in lines[0]
-        assert re.search(r"^[3-6] of 6 answers name ", printed, re.MULTILINE)
+        for name in ("naive", "lean"):
+            row = rf"^{name} +12 +\d\S* +\d\S* +\$0\.0\d+ +[3-6] of 6 +\d+ ms$"
+            assert re.search(row, printed, re.MULTILINE)
+        assert re.search(r"cost \$0\.0\d+ less than the naive one \(\d\d %\)", printed)
+        assert re.search(r"claims \$0\.0\d+, <?\d+ % (more|less) than that", printed)
+        assert re.search(r"naive arm alone: \d; in the lean arm alone: \d", printed)
+        assert not errors
+
+    @pytest.mark.usefixtures("_indexed")
+    def test_the_report_of_the_lean_arm_is_shown(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Its tables follow, and it says what its saving is against."""
+        assert main(["--questions", "6"]) == 0
+        printed, _ = capsys.readouterr()
+        assert printed.count("where the tokens go") == 1
+        assert "retriever against 20 whole documents" in printed
         assert re.search(r"^answer +6 .*\$0\.0", printed, re.MULTILINE)
         assert re.search(r"^grace +6 ", printed, re.MULTILINE)
         assert "\x1b" not in printed
         assert "\n\n\n" not in printed
-        assert not errors
-        page = Path("lean-report.html").read_text(encoding="utf-8")
-        assert "stand-in priced as gpt-6.1-sol" in page
+
+    @pytest.mark.usefixtures("_indexed")
+    @pytest.mark.parametrize("arm", ["naive", "lean"])
+    def test_one_arm_can_be_asked_alone(
+        self, arm: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """It has the only row, report and page, and nothing is compared."""
+        assert main(["--questions", "1", "--arm", arm]) == 0
+        printed, _ = capsys.readouterr()
+        assert re.findall(r"^(naive|lean) +2 ", printed, re.MULTILINE) == [arm]
+        assert f"Help desk, {arm} arm" in printed
+        assert "than the naive one" not in printed
         assert [path.name for path in Path().iterdir()] == ["lean-report.html"]
+
+    @pytest.mark.usefixtures("_indexed")
+    def test_a_lean_arm_that_costs_more_is_said_to(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With the arms exchanged, the difference is called one, without a minus."""
+        monkeypatch.setattr(
+            "langchain_lean.demo.naive_arm", lambda m, i: lean_arm(m, i, documents())
+        )
+        monkeypatch.setattr(
+            "langchain_lean.demo.lean_arm", lambda m, i, _: naive_arm(m, i)
+        )
+        assert main(["--questions", "1"]) == 0
+        printed, _ = capsys.readouterr()
+        assert re.search(r"cost \$0\.0\d+ more than the naive one \(\d+ %\)", printed)
+        assert "Its ledger claims $0.00: it" in printed
+
+    @pytest.mark.usefixtures("_indexed")
+    def test_without_a_price_no_saving_is_shown(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A model that nobody has a price for leaves the difference open."""
+        monkeypatch.setitem(STRONG, "standin", "no-such-model")
+        assert main(["--questions", "1"]) == 0
+        printed, _ = capsys.readouterr()
+        assert "Some calls have no price" in printed
+        assert "than the naive one" not in printed
 
     def test_json_is_all_it_prints_and_the_same_each_time(
         self, capsys: pytest.CaptureFixture[str]
@@ -246,12 +461,28 @@ class TestCommand:
         for _ in range(2):
             assert main(["--json", "--questions", "5", "--output", "page.html"]) == 0
             runs.append(json.loads(capsys.readouterr().out))
-            assert runs[-1].pop("seconds_p50")["generation"] > 0
+            for figures in runs[-1]["arms"].values():
+                assert figures.pop("seconds_p50")["generation"] > 0
         assert runs[0] == runs[1]
         assert runs[0]["stand_in"] is True
-        assert runs[0]["questions"] == 5
-        assert runs[0]["input_tokens"] > 5_000
+        naive, lean = runs[0]["arms"]["naive"], runs[0]["arms"]["lean"]
+        assert naive["questions"] == lean["questions"] == 5
+        assert naive["input_tokens"] > 2 * lean["input_tokens"] > 0
+        saving = runs[0]["saving"]
+        assert Decimal(saving["usd"]) == Decimal(naive["usd"]) - Decimal(lean["usd"])
+        assert saving["claimed_usd"] == lean["saved_usd"]
         assert Path("page.html").exists()
+        assert Path("page-naive.html").exists()
+
+    @pytest.mark.usefixtures("_indexed")
+    def test_json_of_one_arm_has_no_saving(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """There is one arm, and nothing to compare it with."""
+        assert main(["--json", "--questions", "1", "--arm", "naive"]) == 0
+        figures = json.loads(capsys.readouterr().out)
+        assert figures["arms"].keys() == {"naive"}
+        assert figures["saving"] is None
 
     def test_openai_needs_a_key(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -312,7 +543,7 @@ class TestCommand:
         monkeypatch.setenv("AWS_ENDPOINT_URL", refusing)
         assert main(["--provider", provider, "--questions", "1"]) == 1
         printed, errors = capsys.readouterr()
-        assert "bills you" in printed.splitlines()[0]
+        assert "bills you for those of both arms" in printed.splitlines()[0]
         assert re.search(r"403|AccessDenied", errors.splitlines()[-1])
         assert "Traceback" not in errors
         assert not Path("lean-report.html").exists()
@@ -324,6 +555,7 @@ class TestCommand:
             ["--questions", "31"],
             ["--questions", "few"],
             ["--provider", "nobody"],
+            ["--arm", "third"],
             ["--model", "gpt-6.1-sol"],
             ["--output", "no/such/folder.html"],
         ],
@@ -343,5 +575,5 @@ class TestCommand:
         """The figures are shown, then what is wrong with the output."""
         assert main(["--questions", "1", "--output", "."]) == 2
         printed, errors = capsys.readouterr()
-        assert "of 1 answers" in printed
+        assert " 1 of 1 " in printed
         assert "directory" in errors.lower()

@@ -17,6 +17,7 @@ from langchain_core.callbacks import (
     UsageMetadataCallbackHandler,
     get_usage_metadata_callback,
 )
+from langchain_core.documents import Document
 from langchain_core.language_models import (
     BaseChatModel,
     FakeListLLM,
@@ -901,6 +902,26 @@ class TestRecording:
 
 
 class TestTimings:
+    def test_what_a_retriever_asks_and_embeds_is_a_part_of_its_time(
+        self, ledger: TokenLedger, clock: Clock
+    ) -> None:
+        outer, inner = uuid4(), uuid4()
+        ledger.on_retriever_start({}, "q", run_id=outer)
+        ledger.on_retriever_start({}, "q", run_id=inner, parent_run_id=outer)
+        clock.now += 2
+        ledger.on_retriever_end([Document("found")], run_id=inner)
+        clock.now += 1
+        ledger.on_retriever_end([Document("sent")], run_id=outer)
+        (timing,) = ledger.timings()
+        assert timing.retrieval == 3
+
+    def test_embeddings_count_as_retrieval_where_no_retriever_was_seen(
+        self, ledger: TokenLedger
+    ) -> None:
+        ledger.record(model="e", usage=TokenUsage(input=1), kind="embedding", seconds=2)
+        (timing,) = ledger.timings()
+        assert timing.retrieval == 2
+
     def test_times_are_split_by_what_a_run_did(
         self, ledger: TokenLedger, clock: Clock
     ) -> None:
