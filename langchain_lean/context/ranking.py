@@ -1,6 +1,7 @@
 """Rankings of several retrievers made one."""
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from langchain_core.documents import Document
@@ -10,7 +11,7 @@ from langchain_lean.context.sentences import Chunk
 RANK_OFFSET = 60
 """The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009)."""
 
-_SAME = 0.9  # share of a text's three-word sequences that stand in another one
+_SAME = 0.9  # share of a text's probes that stand in another one
 
 
 class Candidate(NamedTuple):
@@ -67,8 +68,8 @@ def _worded(ranking: Sequence[Document]) -> Iterable[Document]:
 def distinct(chunks: Iterable[Chunk], limit: int) -> dict[int, int]:
     """The first texts that each say something of their own.
 
-    Left out is a text of which 90 % of the sequences of three words stand in a better
-    one, and all of the numbers do.
+    Left out is a text of which 90 % stands in a better one, by sequences of three
+    words, and all numbers do.
 
     Args:
         chunks: Texts, best first.
@@ -93,5 +94,8 @@ def distinct(chunks: Iterable[Chunk], limit: int) -> dict[int, int]:
 
 
 def _repeats(chunk: Chunk, better: Chunk) -> bool:
-    shared = len(chunk.shingles & better.shingles)
-    return shared >= _SAME * len(chunk.shingles) and chunk.numbers <= better.numbers
+    may_miss = int((1 - _SAME) * len(chunk.probes))
+    missed = (probe for probe in chunk.probes if probe not in better.normal)
+    if next(islice(missed, may_miss, None), None) is not None:
+        return False
+    return chunk.numbers <= better.numbers

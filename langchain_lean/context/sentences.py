@@ -20,6 +20,7 @@ _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 _ENDINGS = ("ing", "ed", "es", "s")
 _SHORTEST_STEM = 3
 _REMEMBERED_TERMS = 256
+_PROBES = 100
 
 _FUNCTION_WORDS = frozenset(
     """
@@ -66,12 +67,17 @@ class Chunk:
         return np.fromiter(map(len, self.sentences), np.float64, len(self.sentences))
 
     @cached_property
-    def shingles(self) -> frozenset[tuple[str, ...]]:
-        """Every three words that follow each other, in lower case."""
-        words = self._lower.split()
-        return frozenset(zip(words, words[1:], words[2:], strict=False)) or frozenset(
-            [tuple(words)]
-        )
+    def normal(self) -> str:
+        """The text in lower case, with one space around each word."""
+        return f" {' '.join(self._lower.split())} "
+
+    @cached_property
+    def probes(self) -> list[str]:
+        """Three words that follow each other, at up to 100 places of the text."""
+        words = self.normal.split()
+        places = max(len(words) - 2, 1)
+        step = -(-places // _PROBES)
+        return [f" {' '.join(words[i : i + 3])} " for i in range(0, places, step)]
 
     @cached_property
     def numbers(self) -> frozenset[str]:
