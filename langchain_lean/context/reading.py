@@ -65,16 +65,13 @@ class Sentences:
 
     def word_nearness(self, terms: Sequence[str]) -> Floats:
         """How near each is to some terms: BM25, every term counted once."""
-        which: list[int] = []
-        where: list[int] = []
-        for first, chunk in zip(self.starts.tolist(), self.chunks, strict=False):
-            for number, term in enumerate(terms):
-                found = chunk.having(term)
-                which += [number] * len(found)
-                where += [first + index for index in found]
+        pairs = [chunk.matches(terms) for chunk in self.chunks]
         count = len(self.owners)
-        if not where:
+        which = np.array([*chain.from_iterable(numbers for numbers, _ in pairs)], int)
+        if not len(which):
             return np.zeros(count)
+        where = np.array([*chain.from_iterable(places for _, places in pairs)], int)
+        where += np.repeat(self.starts[:-1], [len(places) for _, places in pairs])
         spread = np.bincount(which, minlength=len(terms))
         rarity = np.log1p((count - spread + 0.5) / (spread + 0.5))
         longer = 1 - _LENGTH + _LENGTH * self.sizes / self.sizes.mean()

@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, chain
@@ -20,7 +20,7 @@ _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 _ENDINGS = ("ing", "ed", "es", "s")
 _SHORTEST_STEM = 3
 _REMEMBERED_TERMS = 256
-_PROBES = 100
+_PROBES = 50
 
 _FUNCTION_WORDS = frozenset(
     """
@@ -73,7 +73,7 @@ class Chunk:
 
     @cached_property
     def probes(self) -> list[str]:
-        """Three words that follow each other, at up to 100 places of the text."""
+        """Three words that follow each other, at up to 50 places of the text."""
         words = self.normal.split()
         places = max(len(words) - 2, 1)
         step = -(-places // _PROBES)
@@ -94,14 +94,25 @@ class Chunk:
         # A few letters become two; positions must stay those of the text.
         return "".join(c if len(c.lower()) > 1 else c.lower() for c in self.text)
 
-    def having(self, term: str) -> list[int]:
-        """Which sentences have a word that begins with a term; see `terms`."""
-        found = self._found.get(term)
-        if found is None:
-            if len(self._found) >= _REMEMBERED_TERMS:
-                self._found.clear()
-            found = self._found[term] = self._search(term)
-        return found
+    def matches(self, terms: Sequence[str]) -> tuple[list[int], list[int]]:
+        """Where words begin with terms; see `terms`.
+
+        Returns:
+            The number of a term and the number of a sentence that has it, for each of
+            such pairs.
+        """
+        which: list[int] = []
+        where: list[int] = []
+        for number, term in enumerate(terms):
+            found = self._found.get(term)
+            if found is None:
+                if len(self._found) >= _REMEMBERED_TERMS:
+                    self._found.clear()
+                found = self._found[term] = self._search(term)
+            if found:
+                which += [number] * len(found)
+                where += found
+        return which, where
 
     def _search(self, term: str) -> list[int]:
         text, ends, size = self._lower, self.ends, len(term)

@@ -197,7 +197,7 @@ class TestBudget:
             original, done = found[sent.metadata["n"]], sent.metadata["lean"]
             kept, position = "", 0
             for start, end in [*done["cut"], (len(original), len(original))]:
-                kept += original[position:start]
+                kept += original[position:start] + "\n"
                 position = end
             assert kept.split() == sent.page_content.split()
             assert done["tokens"] == COUNTER.count(sent.page_content)
