@@ -85,7 +85,7 @@ def send(ranked: Sequence[Ranked], limits: Limits, count: Count) -> list[Documen
 
     def chunks() -> Iterator[Chunk]:
         for rank, found in enumerate(ranked, 1):
-            if any(count(s.strip()) <= limits.most for s in found.chunk.sentences):
+            if _some_fits(found.chunk, limits, count):
                 able.append((rank, found))
                 yield found.chunk
 
@@ -104,6 +104,12 @@ def send(ranked: Sequence[Ranked], limits: Limits, count: Count) -> list[Documen
         )
         if sentences
     ]
+
+
+def _some_fits(chunk: Chunk, limits: Limits, count: Count) -> bool:
+    """Whether a sentence fits; one of few characters is not counted."""
+    most = limits.most
+    return any(len(s) <= most or count(s.strip()) <= most for s in chunk.sentences)
 
 
 def _sent(

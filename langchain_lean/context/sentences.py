@@ -74,7 +74,7 @@ class Chunk:
     @cached_property
     def probes(self) -> list[str]:
         """Three words that follow each other, at up to 50 places of the text."""
-        words = self.normal.split()
+        words = self._lower.split()
         places = max(len(words) - 2, 1)
         step = -(-places // _PROBES)
         return [f" {' '.join(words[i : i + 3])} " for i in range(0, places, step)]
@@ -115,20 +115,22 @@ class Chunk:
         return which, where
 
     def _search(self, term: str) -> list[int]:
-        text, ends, size = self._lower, self.ends, len(term)
+        text, size = self._lower, len(term)
         position = text.find(term)
         if position < 0:
             return []
         inside_words = _UNSPACED.match(term) is not None
         whole_words = size < _SHORTEST_STEM
-        found: dict[int, None] = {}
+        ends, found = self.ends, []
         while position >= 0:
             end = position + size
             begins = inside_words or not text[position - 1 : position].isalnum()
             if begins and not (whole_words and text[end : end + 1].isalnum()):
-                found[bisect_right(ends, position)] = None
+                index = bisect_right(ends, position)
+                found.append(index)
+                end = ends[index]  # once a sentence is enough
             position = text.find(term, end)
-        return list(found)
+        return found
 
     def cut(self, kept: Iterable[int]) -> str:
         """The text of some sentences, given in their order.
