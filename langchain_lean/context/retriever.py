@@ -99,7 +99,7 @@ class BudgetRetriever(BaseRetriever):
     max_docs: int = Field(default=3, strict=True)
     max_doc_tokens: int = Field(default=400, strict=True)
     max_tokens: int = Field(default=1200, strict=True)
-    min_gain: float = 0.1
+    min_gain: float = 0.05
     weights: list[float] | None = None
     reranker: BaseDocumentCompressor | None = None
     candidates: int = Field(default=20, ge=1, strict=True)
