@@ -23,19 +23,21 @@ lint: $(VENV)/test  ## Check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(VENV)/test  ## Measure what is promised: estimates, prices, overhead, budgets
+bench: $(VENV)/bench  ## Measure what is promised: estimates, prices, overhead, budgets, retrieval
 	@$(BIN)/python -m tests.benchmarks.token_estimates
 	@$(BIN)/python -m tests.benchmarks.price_lookup
 	@$(BIN)/python -m tests.benchmarks.ledger_overhead
 	@$(BIN)/python -m tests.benchmarks.guard_overhead
 	@$(BIN)/python -m tests.benchmarks.budget_storage
+	@$(BIN)/python -m tests.benchmarks.retrieval
 
 format: $(VENV)/test  ## Format the code
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
 clean:  ## Remove what the targets made
-	rm -rf $(VENV) .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis lean-report.html
+	rm -rf $(VENV) .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis lean-report.html \
+		lean-retrieval.svg lean-retrieval.png
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -52,4 +54,9 @@ $(VENV)/demo: pyproject.toml | $(BIN)/python
 $(VENV)/test: pyproject.toml | $(BIN)/python
 	@echo "Installing langchain_lean and its test tools (a minute or two, once) ..."
 	@$(BIN)/pip install --quiet -e '.[agents,local,offline,otel]' --group test --group lint
+	@touch $@
+
+$(VENV)/bench: pyproject.toml | $(BIN)/python
+	@echo "Installing langchain_lean and what it is compared with (a minute or two, once) ..."
+	@$(BIN)/pip install --quiet -e '.[agents,local,offline,otel]' --group test --group bench
 	@touch $@

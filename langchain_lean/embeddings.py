@@ -61,7 +61,9 @@ def local_embeddings() -> "Embeddings":
             """Embed texts, one vector of length 1 each; 0 for a text without words."""
             if not texts:
                 return []
-            vectors = self._model.embed(texts)
+            # Half a surrogate pair has no UTF-8, which the tokenizer needs.
+            clean = [t.encode("utf-8", "replace").decode("utf-8") for t in texts]
+            vectors = self._model.embed(clean)
             lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
             unit: list[list[float]] = (vectors / np.maximum(lengths, 1e-12)).tolist()
             return unit

@@ -9,7 +9,10 @@ from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import Runnable
-from langchain_core.runnables.config import ContextThreadPoolExecutor
+from langchain_core.runnables.config import (
+    ContextThreadPoolExecutor,
+    set_config_context,
+)
 
 Result = TypeVar("Result")
 
@@ -122,12 +125,19 @@ class Rerank:
     def run(self) -> list[Document]:
         """The documents it keeps, in its order."""
         ask = self.reranker.compress_documents
-        return _documents(ask(self.documents, self.query, self.callbacks))
+        return _documents(ask(self._copies(), self.query, self.callbacks))
 
     async def arun(self) -> list[Document]:
         """`run` for asyncio."""
         ask = self.reranker.acompress_documents
-        return _documents(await ask(self.documents, self.query, self.callbacks))
+        return _documents(await ask(self._copies(), self.query, self.callbacks))
+
+    def _copies(self) -> list[Document]:
+        """The documents for a reranker to write its scores on."""
+        return [
+            each.model_copy(update={"metadata": {**each.metadata}})
+            for each in self.documents
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,21 +148,31 @@ class Embed:
         embeddings: Whom to ask.
         query: The query.
         sentences: The sentences; none where all of them are known.
+        callbacks: Whom embeddings tell that account for themselves.
     """
 
     embeddings: Embeddings
     query: str
     sentences: list[str]
+    callbacks: Callbacks
 
     def run(self) -> tuple[list[float], list[list[float]]]:
         """The embedding of the query, and one for each sentence."""
+        with set_config_context({"callbacks": self.callbacks}) as context:
+            return context.run(self._ask)
+
+    async def arun(self) -> tuple[list[float], list[list[float]]]:
+        """`run` for asyncio."""
+        with set_config_context({"callbacks": self.callbacks}) as context:
+            return await asyncio.create_task(self._aask(), context=context)
+
+    def _ask(self) -> tuple[list[float], list[list[float]]]:
         query = self.embeddings.embed_query(self.query)
         if not self.sentences:
             return query, []
         return query, self.embeddings.embed_documents(self.sentences)
 
-    async def arun(self) -> tuple[list[float], list[list[float]]]:
-        """`run` for asyncio."""
+    async def _aask(self) -> tuple[list[float], list[list[float]]]:
         query = await self.embeddings.aembed_query(self.query)
         if not self.sentences:
             return query, []

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 _BRACKET = re.compile(r"[{\[]")
 _SPACE = re.compile(r"[ \t\n\r]*")
-_PLAIN = re.compile(r'[^"\\\x00-\x1f]*')
+_PLAIN = re.compile(r'[^"\\]*')
 _ESCAPE = re.compile(r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})')
-_LONGEST_ESCAPE = 6
+_ESCAPE_BEGUN = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?")
 _WORD = re.compile(r"[\w.+-]*")
 _SCALAR = re.compile(  # what `json.loads` takes, NaN and Infinity included
     r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
     r"|true|false|null|NaN|-?Infinity"
 )
-_MARK = re.compile(r"\{\s*\}|\[[\s0-9,]*\]")
+_WHOLE_NUMBER = re.compile(r"[0-9]+")
 _BEFORE_ANSWER = re.compile(r"\s*(?:```\w*\s*)?")
 
 # What may come next within a value; `s` is a number, true, false or null.
@@ -33,40 +33,38 @@ _AFTER_MEMBER = ",}"
 class JsonScanner:
     """Finds the end of the first JSON object or array in a growing text.
 
-    Prose and code fences before it are passed over, and so is every bracket in them
-    that begins no valid JSON, such as `[the]` or `{name}`. Behind prose, empty
-    brackets and lists of nothing but whole numbers are taken for marks and citations
-    (`[1]`, `[ ]`, `{}`) and passed over, too; where the text begins with one, it is
-    the value.
+    JSON is what `json.loads(..., strict=False)` takes, as LangChain's parsers do: a
+    string may hold raw newlines and tabs.
+
+    Prose and code fences before the value are passed over, and so are brackets that
+    are refused before anything but brackets is in them, such as `[the]` or `{name}`.
+    What is refused later was meant as a value, and is given up with all that follows:
+    to go on within it would find a part of it. Behind prose, empty brackets and lists
+    of nothing but whole numbers are taken for marks and citations (`[1]`, `[ ]`, `{}`)
+    and passed over, too; where the text begins with one, it is the value.
+
+    No character is read twice, in whatever pieces the text comes.
 
     Args:
         kinds: The brackets the value may begin with.
 
     Attributes:
-        end: How many characters of the text there are up to the end of the value;
-            None as long as it is not complete.
-        length: How many characters there are in all.
+        complete: The value has ended.
     """
 
     def __init__(self, kinds: str = "{[") -> None:
-        self.end: int | None = None
+        self.complete = False
         self._kinds = kinds
-        self._text = ""
-        self._at = 0
-        self._open: list[int] = []
-        self._hopeless: set[int] = set()
-        self._in_string = False
+        self._given_up = False
+        self._before: list[str] | None = []  # until the first bracket
+        self._leads = False
+        self._open: list[str] = []
+        self._only_brackets = True
+        self._is_mark = True
         self._expected = _VALUE
-
-    @property
-    def length(self) -> int:
-        """How many characters there are in all."""
-        return len(self._text)
-
-    @property
-    def inside(self) -> bool:
-        """Whether the text so far ends within a value."""
-        return bool(self._open) and self.end is None
+        self._in_string = False
+        self._escape = ""
+        self._word: list[str] = []
 
     def feed(self, text: str) -> int | None:
         """Read more of the text.
@@ -75,115 +73,117 @@ class JsonScanner:
             text: What comes next.
 
         Returns:
-            The end of the value, counted from the start of the whole text; None if
-            it is not complete yet.
+            How many of its characters belong to the text up to the end of the value;
+            None if that is not here.
         """
-        self._text += text
-        while self.end is None and self._step():
-            pass
-        return self.end
+        at = 0
+        while at < len(text) and not self.complete and not self._given_up:
+            at = self._read(text, at)
+        return at if at and self.complete else None
 
-    def _step(self) -> bool:
-        """Read one token; False where there is no whole one yet."""
+    def _read(self, text: str, at: int) -> int:
+        """Read a token, or what there is of one; give where to go on."""
         if not self._open:
-            return self._begin()
+            return self._prose(text, at)
         if self._in_string:
-            return self._string()
-        self._at = _end(_SPACE, self._text, self._at)
-        if self._at == len(self._text):
-            return False
-        char = self._text[self._at]
+            return self._string(text, at)
+        if self._word:
+            return self._scalar(text, at)
+        at = _end(_SPACE, text, at)
+        if at == len(text):
+            return at
+        char = text[at]
         kind = char if char in '{}[],:"' else "s"
         if kind not in self._expected:
-            return self._refuse()
+            self._refuse()
+            return at
         if kind == "s":
-            return self._scalar()
+            return self._scalar(text, at)
         self._punctuation(kind)
-        return True
+        return at + 1
 
-    def _begin(self) -> bool:
-        found = _BRACKET.search(self._text, self._at)
-        if found is None:
-            self._at = len(self._text)
-            return False
-        self._at = found.end()
-        if found.start() not in self._hopeless:
-            self._opened(found.start())
-        return True
+    def _prose(self, text: str, at: int) -> int:
+        found = _BRACKET.search(text, at)
+        end = found.start() if found else len(text)
+        if self._before is not None:
+            self._before.append(text[at:end])
+        if not found:
+            return end
+        before, self._before = self._before, None
+        self._leads = before is not None and bool(
+            _BEFORE_ANSWER.fullmatch("".join(before))
+        )
+        self._only_brackets = self._is_mark = True
+        self._opened(found[0])
+        return found.end()
 
-    def _opened(self, at: int) -> None:
-        self._open.append(at)
-        self._expected = _FIRST_KEY if self._text[at] == "{" else _FIRST_ITEM
+    def _opened(self, bracket: str) -> None:
+        self._is_mark = self._is_mark and not self._open
+        self._open.append(bracket)
+        self._expected = _FIRST_KEY if bracket == "{" else _FIRST_ITEM
 
     def _punctuation(self, kind: str) -> None:
-        in_object = self._text[self._open[-1]] == "{"
-        self._at += 1
         if kind in "{[":
-            self._opened(self._at - 1)
-        elif kind in "}]":
+            self._opened(kind)
+            return
+        self._only_brackets = False
+        if kind in "}]":
             self._closed()
         elif kind == ",":
-            self._expected = _KEY if in_object else _VALUE
+            self._expected = _KEY if self._open[-1] == "{" else _VALUE
         elif kind == ":":
             self._expected = _VALUE
         else:
             self._in_string = True
+            self._is_mark = False
 
     def _closed(self) -> None:
-        start = self._open.pop()
+        bracket = self._open.pop()
         if self._open:
             self._expected = self._after()
-        elif self._counts(start):
-            self.end = self._at
+        else:
+            wanted = bracket in self._kinds
+            self.complete = wanted and (self._leads or not self._is_mark)
 
-    def _counts(self, start: int) -> bool:
-        """Whether what begins there and ends here is the value of the answer."""
-        if self._text[start] not in self._kinds:
-            return False
-        leads = _BEFORE_ANSWER.fullmatch(self._text, 0, start)
-        return bool(leads) or not _MARK.fullmatch(self._text, start, self._at)
+    def _string(self, text: str, at: int) -> int:
+        if not self._escape:
+            at = _end(_PLAIN, text, at)
+            if at == len(text):
+                return at
+            if text[at] == '"':
+                self._in_string = False
+                is_key = self._expected in (_KEY, _FIRST_KEY)
+                self._expected = _COLON if is_key else self._after()
+                return at + 1
+        self._escape += text[at]
+        if _ESCAPE.fullmatch(self._escape):
+            self._escape = ""
+        elif not _ESCAPE_BEGUN.fullmatch(self._escape):
+            self._refuse()
+        return at + 1
 
-    def _string(self) -> bool:
-        self._at = _end(_PLAIN, self._text, self._at)
-        if self._at == len(self._text):
-            return False
-        if self._text[self._at] == '"':
-            self._at += 1
-            self._in_string = False
-            is_key = self._expected in (_KEY, _FIRST_KEY)
-            self._expected = _COLON if is_key else self._after()
-            return True
-        escape = _ESCAPE.match(self._text, self._at)
-        if escape:
-            self._at = escape.end()
-            return True
-        is_escape = self._text[self._at] == "\\"
-        if is_escape and len(self._text) - self._at < _LONGEST_ESCAPE:
-            return False
-        return self._refuse()
-
-    def _scalar(self) -> bool:
-        end = _end(_WORD, self._text, self._at)
-        if end == len(self._text):
-            return False
-        if not _SCALAR.fullmatch(self._text, self._at, end):
-            return self._refuse()
-        self._at = end
+    def _scalar(self, text: str, at: int) -> int:
+        end = _end(_WORD, text, at)
+        self._word.append(text[at:end])
+        if end == len(text):
+            return end
+        word = "".join(self._word)
+        self._word = []
+        if not _SCALAR.fullmatch(word):
+            self._refuse()
+            return end
+        self._only_brackets = False
+        self._is_mark = self._is_mark and bool(_WHOLE_NUMBER.fullmatch(word))
         self._expected = self._after()
-        return True
+        return end
 
     def _after(self) -> str:
-        in_object = self._text[self._open[-1]] == "{"
-        return _AFTER_MEMBER if in_object else _AFTER_ITEM
+        return _AFTER_MEMBER if self._open[-1] == "{" else _AFTER_ITEM
 
-    def _refuse(self) -> bool:
-        """Look on behind the bracket that turned out to begin no value."""
-        # Brackets still open within it end in the same error; others may begin one.
-        self._hopeless.update(self._open)
-        self._at = self._open[0] + 1
+    def _refuse(self) -> None:
+        """What is open begins no value: prose, or one that nobody could read."""
+        self._given_up = not self._only_brackets
         self._open = []
-        self._in_string = False
-        return True
 
 
 def brackets_of(schema: Mapping[str, Any]) -> str:
@@ -198,7 +198,8 @@ def ends_at_first_brace(schema: Mapping[str, Any]) -> bool:
     """Whether the first `}` of any text of a JSON schema is its end.
 
     This holds for an object with no other properties than those it names, whose
-    values are numbers, booleans, null, or one of some values without a brace.
+    values are numbers, booleans, null, or one of some values without a brace. Of a
+    schema that is none it does not hold.
 
     Args:
         schema: A JSON schema.
@@ -209,7 +210,7 @@ def ends_at_first_brace(schema: Mapping[str, Any]) -> bool:
         and schema.get("additionalProperties") is False
         and not schema.get("patternProperties")
         and isinstance(names, Mapping)
-        and all("}" not in name for name in names)
+        and all(isinstance(name, str) and "}" not in name for name in names)
         and all(_holds_no_brace(value, schema, 0) for value in names.values())
     )
 
@@ -221,23 +222,38 @@ def _holds_no_brace(value: Any, root: Mapping[str, Any], depth: int) -> bool:
     if not isinstance(value, Mapping) or depth > _MOST_REFERENCES:
         return False
     if "const" in value:
-        return "}" not in json.dumps(value["const"])
+        return _written_without_brace(value["const"])
     if "enum" in value:
-        return "}" not in json.dumps(value["enum"])
+        return bool(_items(value["enum"])) and _written_without_brace(value["enum"])
     if "$ref" in value:
         return _holds_no_brace(_referred(str(value["$ref"]), root), root, depth + 1)
     for choice in ("anyOf", "oneOf"):
         if choice in value:
-            return all(_holds_no_brace(v, root, depth + 1) for v in value[choice])
+            ways = _items(value[choice])
+            return bool(ways) and all(_holds_no_brace(w, root, depth + 1) for w in ways)
     kind = value.get("type")
-    kinds = kind if isinstance(kind, Sequence) and not isinstance(kind, str) else [kind]
-    return all(k in ("number", "integer", "boolean", "null") for k in kinds)
+    kinds = [kind] if isinstance(kind, str) else _items(kind)
+    flat = ("number", "integer", "boolean", "null")
+    return bool(kinds) and all(each in flat for each in kinds)
+
+
+def _written_without_brace(value: Any) -> bool:
+    try:
+        return "}" not in json.dumps(value)
+    except (TypeError, ValueError, RecursionError):  # no JSON
+        return False
+
+
+def _items(value: Any) -> list[Any]:
+    """The items of a JSON list; none of anything else."""
+    return list(value) if isinstance(value, list | tuple) else []
 
 
 def _referred(reference: str, root: Mapping[str, Any]) -> Any:
     """What a reference such as `#/$defs/Color` stands for."""
     section, _, name = reference.removeprefix("#/").partition("/")
-    return root.get(section, {}).get(name)
+    named = root.get(section)
+    return named.get(name) if isinstance(named, Mapping) else None
 
 
 def _end(pattern: re.Pattern[str], text: str, at: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,7 +34,7 @@ class LexicalRetriever(BaseRetriever):
     _index: bm25s.BM25 | None = PrivateAttr(default=None)
 
     @classmethod
-    def of(cls, documents: Sequence[Document], *, k: int = 20) -> LexicalRetriever:
+    def of(cls, documents: Iterable[Document], *, k: int = 20) -> LexicalRetriever:
         """Index documents.
 
         Args:
@@ -53,11 +53,13 @@ class LexicalRetriever(BaseRetriever):
                 "pip install 'langchain-lean-ai[local]'."
             )
             raise ConfigurationError(msg) from None
-        if k < 1 or not documents:
+        found = list(documents)
+        named = all(isinstance(document, Document) for document in found)
+        if type(k) is not int or k < 1 or not found or not named:
             msg = "A BM25 retriever needs documents to search, and k= of at least 1."
             raise ConfigurationError(msg)
-        made = cls(documents=list(documents), k=k)
-        words = [terms(document.page_content) for document in documents]
+        made = cls(documents=found, k=k)
+        words = [terms(document.page_content) for document in found]
         if any(words):
             made._index = bm25s.BM25()
             made._index.index(words, show_progress=False)

@@ -19,6 +19,9 @@ SEPARATOR = "\n\n"
 """What stands between two documents of a prompt, and is counted."""
 
 
+_SHORTEST_REPEAT = 40  # characters
+_ESTIMATES = 4  # times to correct an estimate before every sentence is counted
+_MARGIN = 1.01
 _SEAM = 8  # tokens by which two texts may have more together, amply
 
 
@@ -145,7 +148,8 @@ def pack(
 ) -> list[list[int]]:
     """Choose the most valuable sentences that fit.
 
-    A sentence that stands in two documents is taken once.
+    A sentence that stands there twice is taken once; a short one, such as a brace of
+    JSON or a line of code, as often as it stands there.
 
     Args:
         chunks: The documents.
@@ -156,15 +160,37 @@ def pack(
     Returns:
         For each document, the numbers of the sentences to send, in their order.
     """
-    taken: list[tuple[int, int]] = []
-    for size in (_estimated_sizes, _exact_sizes):
-        sizes = [size(chunk, count) for chunk in chunks]
+    sizes = [_estimated_sizes(chunk, count) for chunk in chunks]
+    for _ in range(_ESTIMATES):
         taken = _most_valuable(chunks, values, sizes, limits)
-        while taken and not _fits(chunks, taken, limits, count):
-            taken.pop()
-        if taken:
-            break
-    return _by_document(taken, chunks)
+        kept = _by_document(taken, chunks)
+        if taken and _fits(chunks, kept, limits, count):
+            return kept
+        sizes = _corrected(chunks, kept, sizes, count)
+    sizes = [_exact_sizes(chunk, count) for chunk in chunks]
+    taken = _most_valuable(chunks, values, sizes, limits)
+    kept = _by_document(taken, chunks)
+    while taken and not _fits(chunks, kept, limits, count):
+        taken.pop()
+        kept = _by_document(taken, chunks)
+    return kept
+
+
+def _corrected(
+    chunks: Sequence[Chunk],
+    kept: Sequence[Sequence[int]],
+    sizes: Sequence[Floats],
+    count: Count,
+) -> list[Floats]:
+    """Estimates that are not below what is kept of each document really has."""
+    corrected = []
+    for chunk, sentences, estimated in zip(chunks, kept, sizes, strict=True):
+        factor = 1.0
+        if sentences:
+            really = count(chunk.cut(sentences))
+            factor = max(1.0, really / estimated[list(sentences)].sum()) * _MARGIN
+        corrected.append(estimated * factor)
+    return corrected
 
 
 def _by_document(
@@ -208,7 +234,8 @@ def _most_valuable(
         if size > min(left, lefts[document]) or text in seen:
             continue
         least = least or limits.min_gain * worth[place]
-        seen.add(text)
+        if len(text) >= _SHORTEST_REPEAT:
+            seen.add(text)
         taken.append((document, sentence))
         lefts[document] -= size
         left -= size
@@ -217,15 +244,12 @@ def _most_valuable(
 
 def _fits(
     chunks: Sequence[Chunk],
-    taken: Sequence[tuple[int, int]],
+    kept: Sequence[Sequence[int]],
     limits: Limits,
     count: Count,
 ) -> bool:
     """Whether the texts as they will be sent keep the limits."""
-    texts = [
-        chunk.cut(sentences)
-        for chunk, sentences in zip(chunks, _by_document(taken, chunks), strict=True)
-    ]
+    texts = [c.cut(sentences) for c, sentences in zip(chunks, kept, strict=True)]
     sizes = [count(text) for text in texts if text]
     if max(sizes, default=0) > limits.max_doc_tokens:
         return False

@@ -1,7 +1,6 @@
 """Rankings of several retrievers made one."""
 
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from typing import NamedTuple
 
 from langchain_core.documents import Document
@@ -11,7 +10,11 @@ from langchain_lean.context.sentences import Chunk
 RANK_OFFSET = 60
 """The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009)."""
 
-_SAME = 0.9  # share of a text's probes that stand in another one
+_NEW = 0.1  # share of a text's words, at most, that stands in sentences of its own
+_FEW_WORDS = 20
+_NEGATIONS = frozenset(
+    "no not never none neither nor nothing without cannot t".split()  # noqa: SIM905
+)
 
 
 class Candidate(NamedTuple):
@@ -68,8 +71,8 @@ def _worded(ranking: Sequence[Document]) -> Iterable[Document]:
 def distinct(chunks: Iterable[Chunk], limit: int) -> dict[int, int]:
     """The first texts that each say something of their own.
 
-    Left out is a text of which 90 % stands in a better one, by sequences of three
-    words, and all numbers do.
+    Left out is a text whose sentences stand in a better one, or all but a tenth of it:
+    that may differ in plain words, but in no number, no name and no negation.
 
     Args:
         chunks: Texts, best first.
@@ -94,8 +97,25 @@ def distinct(chunks: Iterable[Chunk], limit: int) -> dict[int, int]:
 
 
 def _repeats(chunk: Chunk, better: Chunk) -> bool:
-    may_miss = int((1 - _SAME) * len(chunk.probes))
-    missed = (probe for probe in chunk.probes if probe not in better.normal)
-    if next(islice(missed, may_miss, None), None) is not None:
+    if not _may_repeat(chunk.vocabulary, better.vocabulary):
         return False
-    return chunk.numbers <= better.numbers
+    new = [word for words in chunk.beyond(better) for word in words]
+    if not new:
+        return True
+    if len(new) > _NEW * sum(map(len, chunk.words)):
+        return False
+    known = {word.lower() for words in better.words for word in words}
+    missing = {word.lower() for words in better.beyond(chunk) for word in words}
+    unlike = [word for word in new if word.lower() not in known]
+    negated = _NEGATIONS & (missing | {word.lower() for word in new})
+    return not negated and all(map(_is_plain, unlike))
+
+
+def _may_repeat(some: frozenset[str], better: frozenset[str]) -> bool:
+    """A quick look: whether most of a longer text's words stand in the other."""
+    return len(some) < _FEW_WORDS or len(some & better) >= len(some) / 2
+
+
+def _is_plain(word: str) -> bool:
+    """Whether a word is no number and no name, nor of a script without capitals."""
+    return word.isascii() and word.isalpha() and word.islower()

@@ -17,10 +17,8 @@ from langchain_lean.context.sentences import Chunk, query_terms
 from langchain_lean.context.vectors import Floats
 
 _SATURATION, _LENGTH = 1.2, 0.75  # k1 and b of BM25 (Robertson and Zaragoza, 2009)
-# Measured in tests/benchmarks/retrieval.py: a sentence gains by the one before it and
-# after it, and a document's rank counts twice as much as the sentence's own nearness.
-_NEIGHBOUR = 0.25
-_RANK_POWER = 2
+_NEIGHBOUR = 0.25  # of its nearness a sentence lends to the ones beside it
+_RANK_POWER = 2  # a document's rank weighs more than in its fused score alone
 _PRIOR = 8  # sentences at the origin, so that few sentences are hardly centred
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import replace
 from functools import cache, lru_cache, partial
 from typing import Any, Literal, Self
 
@@ -11,6 +12,7 @@ import numpy as np
 from langchain_core.callbacks import (
     AsyncCallbackManagerForRetrieverRun,
     CallbackManagerForRetrieverRun,
+    Callbacks,
 )
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import Embeddings
@@ -114,7 +116,7 @@ class BudgetRetriever(BaseRetriever):
         default_factory=lambda: lru_cache(_REMEMBERED_CHUNKS)(Chunk.of)
     )
     _vectors: SentenceVectors = PrivateAttr(
-        default_factory=lambda: SentenceVectors(_REMEMBERED_SENTENCES)
+        default_factory=lambda: SentenceVectors(None, _REMEMBERED_SENTENCES)
     )
 
     def __init__(self, **options: Any) -> None:
@@ -135,7 +137,7 @@ class BudgetRetriever(BaseRetriever):
             msg = "BudgetRetriever needs a retriever to ask: retriever=..."
             raise ConfigurationError(msg)
         fits = len(weights) == len(self._retrievers)
-        if not fits or not all(0 < weight < math.inf for weight in weights):
+        if not fits or min(weights) <= 0 or not math.isfinite(sum(weights)):
             msg = "weights= takes one number above 0 for each retriever."
             raise ConfigurationError(msg)
         if self.baseline_docs is not None and not self.model:
@@ -143,7 +145,7 @@ class BudgetRetriever(BaseRetriever):
             raise ConfigurationError(msg)
 
     def with_lexical(
-        self, documents: Sequence[Document], *, k: int = 20, weight: float = 1.0
+        self, documents: Iterable[Document], *, k: int = 20, weight: float = 1.0
     ) -> Self:
         """The same with a BM25 retriever over documents beside its retrievers.
 
@@ -158,6 +160,9 @@ class BudgetRetriever(BaseRetriever):
         """
         lexical = LexicalRetriever.of(documents, k=k)
         both = [*self._retrievers, lexical]
+        if isinstance(weight, bool) or not isinstance(weight, int | float):
+            msg = "with_lexical(weight=...) takes a number above 0."
+            raise ConfigurationError(msg)
         weights = [*self._weights, weight]
         added = self.model_copy(update={"retriever": both, "weights": weights})
         added._check()
@@ -198,10 +203,14 @@ class BudgetRetriever(BaseRetriever):
             candidates = yield from self._reranked(rerank, candidates, tell)
         kept: list[Document] = []
         if candidates:
-            ranked = yield from self._ranked(query, candidates, limits, tell)
+            ranked = yield from self._ranked(query, candidates, limits, callbacks, tell)
             kept = send(ranked, limits, self.counter.count)
             if not kept:
-                tell("returned nothing", self._why_nothing_fits(candidates, limits))
+                tell(
+                    "returned nothing",
+                    f"no sentence fits into {limits.most} tokens: "
+                    "raise max_doc_tokens and max_tokens",
+                )
         else:
             found = "the reranker kept no document" if fused else "nothing was found"
             tell("returned nothing", found)
@@ -240,6 +249,7 @@ class BudgetRetriever(BaseRetriever):
         query: str,
         candidates: Sequence[Candidate],
         limits: Limits,
+        callbacks: Callbacks,
         tell: Callable[[str, str], None],
     ) -> Generator[Call, Any, list[Ranked]]:
         """The candidates in their last order, with what their sentences are worth."""
@@ -248,14 +258,14 @@ class BudgetRetriever(BaseRetriever):
         characters = _READ_PER_SENT * limits.max_tokens
         reading = Reading.begin(query, chunks, scores, characters)
         if self.embeddings is not None and len(reading.chosen):
-            embed = partial(Embed, self.embeddings, query)
+            embed = Embed(self.embeddings, query, reading.texts, callbacks)
             reading = yield from self._embedded(embed, reading, tell)
+        near = [0.0] * len(scores) if self.reranker else reading.document_nearness()
         if self.reranker is None:
-            near = reading.document_nearness()
             places = sorted(range(len(near)), key=lambda place: -near[place])
             for position, place in enumerate(places):
                 scores[place] += sum(self._weights) * rank_score(position)
-        order = sorted(range(len(scores)), key=lambda place: -scores[place])
+        order = sorted(range(len(scores)), key=lambda i: (-scores[i], -near[i]))
         values = reading.values(scores)
         return [
             Ranked(candidates[i]._replace(score=scores[i]), chunks[i], values[i])
@@ -264,38 +274,32 @@ class BudgetRetriever(BaseRetriever):
 
     def _embedded(
         self,
-        embed: Callable[[list[str]], Embed],
+        embed: Embed,
         reading: Reading,
         tell: Callable[[str, str], None],
     ) -> Generator[Call, Any, Reading]:
-        sentences = reading.texts
-        known = self._vectors.known(sentences)
-        missing = [s for s in dict.fromkeys(sentences) if s not in known]
+        remembered = self._remembered()
+        known = remembered.known(embed.sentences)
+        missing = [s for s in dict.fromkeys(embed.sentences) if s not in known]
         try:
-            asked, found = yield embed(missing)
+            asked, found = yield replace(embed, sentences=missing)
             vectors = as_vectors([asked, *found], rows=1 + len(missing))
             fresh = dict(zip(missing, vectors[1:], strict=True))
             known.update(fresh)
-            rows = np.stack([known[sentence] for sentence in sentences])
+            rows = np.stack([known[sentence] for sentence in embed.sentences])
             reading = reading.with_vectors(vectors[0], rows)
         except Exception as error:
             self._check_skippable(error)
             tell("read by words alone", f"the embeddings failed: {_in_words(error)}")
         else:
-            self._vectors.add(fresh)
+            remembered.add(fresh)
         return reading
 
-    def _why_nothing_fits(self, candidates: Sequence[Candidate], limits: Limits) -> str:
-        sentences = (
-            sentence
-            for candidate in candidates
-            for sentence in self._read(candidate.document.page_content).sentences
-        )
-        shortest = min(self.counter.count(sentence.strip()) for sentence in sentences)
-        return (
-            f"no sentence fits into {limits.most} tokens: the shortest has {shortest}, "
-            "so raise max_doc_tokens and max_tokens"
-        )
+    def _remembered(self) -> SentenceVectors:
+        """What is known of the embeddings in use; a copy may have others."""
+        if self._vectors.embeddings is not self.embeddings:
+            self._vectors = SentenceVectors(self.embeddings, _REMEMBERED_SENTENCES)
+        return self._vectors
 
     def _report_saving(
         self,
@@ -303,7 +307,7 @@ class BudgetRetriever(BaseRetriever):
         kept: Sequence[Document],
         run_manager: _RunManager,
     ) -> None:
-        if self.baseline_docs is None or self.model is None:
+        if self.baseline_docs is None or self.model is None or not kept:
             return
         count = partial(self.counter.count, model=self.model)
         before = [c.document.page_content for c in fused[: self.baseline_docs]]

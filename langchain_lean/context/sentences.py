@@ -5,22 +5,33 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-# What ends a sentence, and is not the dot of "3.14" or of "e.g. this".
-_END = r"[.!?]+[\"')\]”’]*\s+(?![a-z])|[。！？]+[”’」』）]*\s*|\n\s*"
+_LINE_ENDS = r"\n\r\x0b\x0c\x85\u2028\u2029"
+_STOPS = ".!?…।॥۔؟。！？"
+# The dots of "e.g.", "J. Smith" and "vs." end no sentence, nor does that of "3.14".
+_ABBREVIATED = (
+    r"(?<!\b[A-Za-z])(?<!\b(?:vs|cf|al|Dr|Mr|Ms|St|No))"
+    r"(?<!\b(?:etc|Mrs|Fig|fig|Inc|Ltd))(?<!\bapprox)"
+)
+_END = (
+    rf"{_ABBREVIATED}[.!?…।॥۔؟]++[\"')\]”’»]*+\s++"
+    rf"|[。！？]++[”’」』）]*+\s*+|[{_LINE_ENDS}]\s*+"
+)
+# Possessive throughout: nothing is looked at twice, and no sentence is blank.
 _SENTENCE = re.compile(
-    rf"[^\n.!?。！？]*(?:(?!{_END})[.!?][^\n.!?。！？]*)*(?:{_END}|\Z)"
+    rf"[^{_LINE_ENDS}{_STOPS}]*+"
+    rf"(?:(?!{_END})[{_STOPS}]++[^{_LINE_ENDS}{_STOPS}]*+)*+(?:{_END}|\Z)"
 )
 _WORD = re.compile(r"(?<!\w['’])\w+")  # the "s" of "Claude's" is no word
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 _ENDINGS = ("ing", "ed", "es", "s")
 _SHORTEST_STEM = 3
 _REMEMBERED_TERMS = 256
-_PROBES = 50
+_MOST_ASKED, _MOST_TERMS = 10_000, 200
 
 _FUNCTION_WORDS = frozenset(
     """
@@ -67,24 +78,23 @@ class Chunk:
         return np.fromiter(map(len, self.sentences), np.float64, len(self.sentences))
 
     @cached_property
-    def normal(self) -> str:
-        """The text in lower case, with one space around each word."""
-        return f" {' '.join(self._lower.split())} "
+    def vocabulary(self) -> frozenset[str]:
+        """What stands between white space, in lower case."""
+        return frozenset(self._lower.split())
 
     @cached_property
-    def probes(self) -> list[str]:
-        """Three words that follow each other, at up to 50 places of the text."""
-        words = self._lower.split()
-        places = max(len(words) - 2, 1)
-        step = -(-places // _PROBES)
-        return [f" {' '.join(words[i : i + 3])} " for i in range(0, places, step)]
+    def words(self) -> list[tuple[str, ...]]:
+        """The words of each sentence."""
+        return [tuple(_WORD.findall(sentence)) for sentence in self.sentences]
 
     @cached_property
-    def numbers(self) -> frozenset[str]:
-        """The words with a digit in them."""
-        return frozenset(
-            w for w in self._lower.split() if not w.isalpha() and _digit(w)
-        )
+    def said(self) -> frozenset[str]:
+        """The sentences without case, punctuation and white space."""
+        return frozenset(map(_plain, self.words))
+
+    def beyond(self, other: "Chunk") -> list[tuple[str, ...]]:
+        """The words of each sentence that does not stand in another text."""
+        return [words for words in self.words if _plain(words) not in other.said]
 
     @cached_property
     def _lower(self) -> str:
@@ -158,8 +168,11 @@ class Chunk:
 
 
 def query_terms(query: str) -> tuple[str, ...]:
-    """What to look for in sentences: the terms of a query, each once."""
-    return tuple(dict.fromkeys(terms(query)))
+    """What to look for in sentences: the terms of a query, each once.
+
+    Of a long query the first 10,000 characters count, and 200 terms.
+    """
+    return tuple(islice(dict.fromkeys(terms(query[:_MOST_ASKED])), _MOST_TERMS))
 
 
 def terms(text: str) -> list[str]:
@@ -183,5 +196,5 @@ def _terms(word: str) -> list[str]:
     return [word]
 
 
-def _digit(word: str) -> bool:
-    return any(map(str.isdigit, word))
+def _plain(words: Iterable[str]) -> str:
+    return " ".join(words).lower()

@@ -9,9 +9,11 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 
 _OWN = ("stop", "stop_sequences", "stopSequences")
-_UNSURE = (  # what makes a model think, or takes a call to another API
+_UNSURE = (  # what makes a model think, or sends something else than our options
     "additional_model_request_fields",
     "extra_body",
+    "inferenceConfig",
+    "inference_config",
     "previous_response_id",
     "reasoning",
     "reasoning_effort",

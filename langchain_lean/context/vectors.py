@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -17,10 +18,12 @@ class SentenceVectors:
     """Remembers the embeddings of the newest sentences; safe from many threads.
 
     Args:
+        embeddings: Where they are from; of others nothing is known.
         most: How many to remember; up to twice as many stay, the newest always.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, embeddings: Embeddings | None, most: int) -> None:
+        self.embeddings = embeddings
         self._most = most
         self._young: dict[str, Floats] = {}
         self._old: dict[str, Floats] = {}
@@ -55,9 +58,9 @@ def as_vectors(values: Sequence[Sequence[float]], rows: int) -> Floats:
         # Three times as fast as numpy is on lists of lists.
         pack = struct.Struct(f"{len(values[0])}d").pack
         packed = b"".join([pack(*row) for row in values])
-        vectors = np.frombuffer(packed).reshape(rows, -1)
+        vectors = np.frombuffer(packed).reshape(len(values), -1)
     except (struct.error, TypeError, IndexError, ValueError):
         raise ValueError(_WRONG) from None
-    if not np.isfinite(vectors).all():
+    if len(vectors) != rows or not np.isfinite(vectors).all():
         raise ValueError(_WRONG)
     return vectors

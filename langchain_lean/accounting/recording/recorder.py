@@ -270,8 +270,10 @@ class Recorder(BaseCallbackHandler):
         self, documents: Sequence[Document], *, run_id: UUID, **kwargs: Any
     ) -> None:
         """Note what a retriever returned."""
-        texts = tuple(document.page_content for document in documents)
-        self._leave(run_id, documents=texts)
+        found = documents if isinstance(documents, (list, tuple)) else ()
+        texts = (getattr(document, "page_content", None) for document in found)
+        kept = tuple(text for text in texts if isinstance(text, str))
+        self._leave(run_id, documents=kept)
 
     @_never_raises
     def on_chain_error(

@@ -915,6 +915,16 @@ class TestTimings:
         (timing,) = ledger.timings()
         assert timing.retrieval == 3
 
+    def test_a_retriever_that_returns_no_documents_has_ended_too(
+        self, ledger: TokenLedger
+    ) -> None:
+        found: Any
+        for found in (None, 5, ["text"], "text"):
+            run = uuid4()
+            ledger.on_retriever_start({}, "q", run_id=run)
+            ledger.on_retriever_end(found, run_id=run)
+        assert [step.documents for step in ledger.steps()] == [()] * 4
+
     def test_embeddings_count_as_retrieval_where_no_retriever_was_seen(
         self, ledger: TokenLedger
     ) -> None:

@@ -30,6 +30,7 @@ from langchain_lean.errors import ConfigurationError
 from langchain_lean.testing import ScriptedChatModel
 
 COUNTER = TokenCounter()
+WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 BREAD = (
     "Bread needs flour and water. The oven is hot. Salt makes bread taste better. "
@@ -216,6 +217,16 @@ class TestBudget:
         assert COUNTER.count(sent.page_content) <= 8
         assert len(await call(retriever, "bread")) == 3
 
+    def test_an_over_full_document_takes_nothing_from_the_others(self) -> None:
+        dense = "alpha beta " + "".join(map(chr, range(0x13000, 0x1301E)))
+        easy = "the quick brown fox and the dog met again on a day without a number"
+        mixed = "\n".join([dense + str(n) for n in range(12)] + [easy] * 200)
+        found = budget(
+            mixed, "The alpha is a letter.", "Alpha comes first in Greek.", min_gain=0
+        ).invoke("alpha beta")
+        assert len(found) == 3
+        assert found[0].metadata["lean"]["tokens"] > 300
+
     def test_a_call_is_told_which_limits_there_are(self) -> None:
         with pytest.raises(ConfigurationError, match="max_docs, max_doc_tokens"):
             budget(BREAD).invoke("bread", k=3)
@@ -244,6 +255,36 @@ class TestChoice:
         (sent,) = budget(text, max_tokens=18).invoke("rye flour")
         assert sent.page_content.startswith("Use flour, e.g. rye flour, at 3.5 kg.")
 
+    @pytest.mark.parametrize(
+        ("text", "sentences"),
+        [
+            ("so we moved on. and it was agreed. fine?", 3),
+            ("Use rye, e.g.  flour. J. Smith vs. Dr. No, approx. 3.5 kg.", 2),
+            ("यह एक है। यह दो है। यह तीन है।", 3),
+            ("یہ ایک ہے۔ یہ دو ہے۔", 2),
+            ("هل هذا واحد؟ هذا اثنان.", 2),
+            ("烤箱很热。“好。”没有", 3),
+            ("one\rtwo\u2028three\x85four\x0cfive", 5),
+            ("Wait… What? No!", 3),
+            (".\n\nlower", 2),
+            ("a.  \n\n \nlower", 2),
+            ("Contents ........................ 12", 2),
+        ],
+    )
+    def test_sentences_of_many_scripts_end_where_they_end(
+        self, text: str, sentences: int
+    ) -> None:
+        (sent,) = budget(text, min_gain=0).invoke("?")
+        assert sent.metadata["lean"]["sentences_before"] == sentences
+
+    def test_no_text_takes_long_to_split(self) -> None:
+        dots = [f"Chapter {n} " + "." * 200_000 for n in range(5)]
+        assert budget(*dots).invoke("chapter 3") == []
+
+    def test_no_query_takes_long_to_look_for(self) -> None:
+        query = " ".join(f"word{n}" for n in range(50_000))
+        assert budget(BREAD, min_gain=0).invoke(query)
+
     def test_a_document_that_adds_little_is_left_out(self) -> None:
         found = budget(BREAD, CARS, min_gain=0.5).invoke("How does bread rise?")
         assert [each.metadata["n"] for each in found] == [0]
@@ -262,8 +303,8 @@ class TestChoice:
         assert texts(found) == ["A car has four wheels."]
 
     def test_reading_moves_the_document_that_answers_to_the_front(self) -> None:
-        found = budget(CARS, TAXES, BREAD).invoke("How does a sourdough starter work?")
-        assert found[0].metadata["n"] == 2
+        found = budget(CARS, BREAD, TAXES).invoke("How does a sourdough starter work?")
+        assert found[0].metadata["n"] == 1
 
     def test_only_the_candidates_are_read(self) -> None:
         found = budget(CARS, TAXES, BREAD, candidates=2).invoke("sourdough starter")
@@ -297,26 +338,53 @@ class TestChoice:
 class TestDuplicates:
     """Nothing is paid for twice."""
 
-    def test_a_document_that_repeats_a_better_one_is_left_out(self) -> None:
-        long = f"{BREAD} {TAXES}"
-        again = long.replace("oven is hot", "oven is very hot")
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ("oven is hot", "oven is very hot"),
+            ("oven is hot.", "OVEN   is hot!"),
+            ("oven is hot.", "oven is hot.\n(copy)"),
+        ],
+    )
+    def test_a_document_that_repeats_a_better_one_is_left_out(
+        self, old: str, new: str
+    ) -> None:
+        rest = " ".join(f"Line {word} of the text is the same." for word in WORDS)
+        long = f"{BREAD} {rest}"
+        again = long.replace(old, new)
         found = budget(long, again, CARS, min_gain=0).invoke("bread")
         assert [each.metadata["n"] for each in found] == [0, 2]
         assert found[0].metadata["lean"]["duplicates"] == 1
 
-    def test_documents_that_differ_in_a_number_are_both_kept(self) -> None:
-        text = (
-            "The fee of plan {} is {} dollars a month, paid in advance each year. " * 3
-        )
-        found = budget(text.format(*"112233"), text.format(*"445566")).invoke("fee")
-        assert len(found) == 2
+    def test_a_part_of_a_better_document_is_left_out(self) -> None:
+        part = "Salt makes bread taste better. The oven is hot."
+        found = budget(f"{BREAD} {TAXES}", part, min_gain=0).invoke("bread taxes")
+        assert [each.metadata["n"] for each in found] == [0]
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ("The fee is 20 dollars.", "The fee is 30 dollars."),
+            ("He is allergic to bread.", "He is not allergic to bread."),
+            ("He is not allergic to bread.", "He is allergic to bread."),
+            ("The bread comes in March.", "The bread comes in May."),
+            ("The baker was Alice.", "The baker was Maria."),
+            ("面包三百元。", "面包五百元。"),
+        ],
+    )
+    def test_documents_that_differ_in_what_matters_are_both_kept(
+        self, one: str, other: str
+    ) -> None:
+        rest = " ".join(f"Line {word} of the text is the same." for word in WORDS)
+        found = budget(f"{rest} {one}", f"{rest} {other}", min_gain=0)
+        assert len(found.invoke("bread fee baker")) == 2
 
     def test_equal_texts_are_one_document(self) -> None:
         found = budget(BREAD, BREAD).invoke("bread")
         assert texts(found) == [BREAD]
 
     def test_a_sentence_of_two_documents_is_sent_once(self) -> None:
-        notice = "All rights to this bread are reserved."
+        notice = "All rights to this bread are reserved by its baker."
         found = budget(f"{BREAD} {notice}", f"{CARS} {notice}", min_gain=0)
         sent = " ".join(texts(found.invoke("rights to bread")))
         assert sent.count(notice) == 1
@@ -426,6 +494,16 @@ class TestLexical:
             budget(BREAD).with_lexical(documents(BREAD), k=0)
         with pytest.raises(ConfigurationError, match="weights="):
             budget(BREAD).with_lexical(documents(BREAD), weight=0)
+        odd: Any = ["text"]
+        with pytest.raises(ConfigurationError, match="documents to search"):
+            budget(BREAD).with_lexical(odd)
+        with pytest.raises(ConfigurationError, match="a number above 0"):
+            budget(BREAD).with_lexical(documents(BREAD), weight=odd)
+
+    def test_documents_may_come_one_by_one(self) -> None:
+        retriever = BudgetRetriever(retriever=finding())
+        lexical = retriever.with_lexical(each for each in documents(BREAD, CARS))
+        assert len(lexical.invoke("wheels")) == 1
 
     def test_without_the_extra_it_says_what_to_install(
         self, monkeypatch: pytest.MonkeyPatch
@@ -444,6 +522,19 @@ class TestReranker:
         retriever = budget(CARS, TAXES, BREAD, reranker=reranker, min_gain=0)
         found = await call(retriever, "car")
         assert [each.metadata["n"] for each in found] == [2, 1, 0]
+
+    def test_what_it_writes_on_documents_stays_with_it(self) -> None:
+        def score(found: Sequence[Document]) -> Sequence[Document]:
+            for document in found:
+                document.metadata["relevance_score"] = 1
+            return found
+
+        given = documents(BREAD)
+        retriever = BudgetRetriever(
+            retriever=Fixed(found=given), reranker=Reranker(answer=score)
+        )
+        assert "relevance_score" in retriever.invoke("bread")[0].metadata
+        assert "relevance_score" not in given[0].metadata
 
     def test_it_may_filter_and_change_documents(self) -> None:
         changed = Document("Bread was shortened.", metadata={"relevance_score": 0.9})
@@ -552,6 +643,8 @@ class TestFailures:
         [
             (ConnectionError(), "ConnectionError"),
             ([[0.5]], "ValueError"),
+            ([[0.5] * 256] * 3, "ValueError"),
+            ([["text"] * 256] * 5, "ValueError"),
             ([[math.nan] * 256] * 5, "ValueError"),
         ],
     )
@@ -571,16 +664,14 @@ class TestFailures:
         with pytest.raises(ConnectionError):
             budget(BREAD, embeddings=embeddings, on_error="raise").invoke("bread")
 
-    def test_a_budget_below_every_sentence_says_which_would_do(self) -> None:
+    def test_a_budget_below_every_sentence_says_what_to_do(self) -> None:
         ledger = TokenLedger()
         retriever = budget(BREAD, CARS, max_doc_tokens=3)
         assert retriever.invoke("bread", {"callbacks": [ledger]}) == []
-        shortest = COUNTER.count("Tyres wear out.")
         assert notices(ledger) == [
             (
                 "returned nothing",
-                f"no sentence fits into 3 tokens: the shortest has {shortest}, "
-                "so raise max_doc_tokens and max_tokens",
+                "no sentence fits into 3 tokens: raise max_doc_tokens and max_tokens",
             )
         ]
 
@@ -638,6 +729,19 @@ class TestEmbeddings:
         retriever.invoke("What do tyres do?")
         assert len(embeddings.embedded) == len(set(embeddings.embedded)) == 9
 
+    def test_nothing_blank_is_embedded(self) -> None:
+        embeddings = Counted()
+        text = "Install bread first.\n\npip install it. \nthen run."
+        budget(text, embeddings=embeddings).invoke("bread")
+        assert all(embeddings.embedded)
+
+    def test_a_copy_with_other_embeddings_forgets_what_the_first_knew(self) -> None:
+        other = Counted()
+        retriever = budget(BREAD, embeddings=Counted())
+        retriever.invoke("bread")
+        retriever.model_copy(update={"embeddings": other}).invoke("bread")
+        assert len(other.embedded) == 5
+
     def test_no_more_is_embedded_than_may_matter(self) -> None:
         long = " ".join(f"Sentence {n} is about a topic of no use." for n in range(900))
         embeddings = Counted()
@@ -655,13 +759,17 @@ class TestEmbeddings:
         (sent,) = budget(BREAD, max_tokens=12).invoke("sourdough")
         assert sent.page_content == "A sourdough starter makes bread rise slowly."
 
-    def test_a_ledger_knows_what_a_provider_charges_for_them(self) -> None:
+    @both
+    async def test_a_ledger_knows_what_a_provider_charges_for_them(
+        self, call: Any
+    ) -> None:
         class OpenAIEmbeddings(DeterministicFakeEmbedding):
             __module__ = "langchain_openai.embeddings"
             model: str = "text-embedding-3-small"
 
-        with track() as ledger:
-            budget(BREAD, embeddings=OpenAIEmbeddings(size=8)).invoke("bread")
+        ledger = TokenLedger()
+        retriever = budget(BREAD, embeddings=OpenAIEmbeddings(size=8))
+        await call(retriever, "bread", {"callbacks": [ledger]})
         entries = list(ledger.entries())
         assert {(each.kind, each.source) for each in entries} == {
             ("embedding", "retriever")
@@ -696,6 +804,8 @@ class TestLedger:
         with track() as ledger:
             budget(BREAD, CARS, max_tokens=20).invoke("salt")
             budget("Salt.", CARS, baseline_docs=1, model="gpt-5-mini").invoke("salt")
+            nothing = {"max_tokens": 1, "baseline_docs": 1, "model": "gpt-5-mini"}
+            assert budget(BREAD, **nothing).invoke("salt") == []
         ledger.flush()
         assert list(ledger.store.savings()) == []
 
