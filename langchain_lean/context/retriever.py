@@ -23,7 +23,7 @@ from langchain_lean.accounting.metered import metered
 from langchain_lean.accounting.reporting import report_notice, report_saving
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.accounting.usage import TokenUsage
-from langchain_lean.context.calls import (
+from langchain_lean.context.retrieval.calls import (
     Call,
     Embed,
     Rerank,
@@ -32,12 +32,12 @@ from langchain_lean.context.calls import (
     arun,
     run,
 )
-from langchain_lean.context.lexical import LexicalRetriever
-from langchain_lean.context.packing import Limits, Ranked, send
-from langchain_lean.context.ranking import Candidate, fuse, rank_score
-from langchain_lean.context.reading import Reading
-from langchain_lean.context.sentences import Chunk
-from langchain_lean.context.vectors import SentenceVectors, as_vectors
+from langchain_lean.context.retrieval.lexical import LexicalRetriever
+from langchain_lean.context.retrieval.packing import Limits, Ranked, send
+from langchain_lean.context.retrieval.ranking import Candidate, fuse, rank_score
+from langchain_lean.context.retrieval.reading import Reading
+from langchain_lean.context.retrieval.sentences import Chunk
+from langchain_lean.context.retrieval.vectors import SentenceVectors, as_vectors
 from langchain_lean.embeddings import local_embeddings
 from langchain_lean.errors import ConfigurationError, LeanError
 

@@ -18,9 +18,9 @@ from langchain_core.vectorstores import InMemoryVectorStore
 from numpy.typing import NDArray
 
 from langchain_lean import TokenCounter, local_embeddings
-from langchain_lean.context.lexical import LexicalRetriever
-from langchain_lean.context.packing import SEPARATOR
-from langchain_lean.context.ranking import fuse
+from langchain_lean.context.retrieval.lexical import LexicalRetriever
+from langchain_lean.context.retrieval.packing import SEPARATOR
+from langchain_lean.context.retrieval.ranking import fuse
 from langchain_lean.context.retriever import BudgetRetriever
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import PrivateAttr
 
-from langchain_lean.context.sentences import query_terms, terms
+from langchain_lean.context.retrieval.sentences import query_terms, terms
 from langchain_lean.errors import ConfigurationError
 
 if TYPE_CHECKING:

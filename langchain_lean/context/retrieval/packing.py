@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from langchain_core.documents import Document
 
-from langchain_lean.context.ranking import Candidate, distinct
-from langchain_lean.context.sentences import Chunk
-from langchain_lean.context.vectors import Floats
+from langchain_lean.context.retrieval.ranking import Candidate, distinct
+from langchain_lean.context.retrieval.sentences import Chunk
+from langchain_lean.context.retrieval.vectors import Floats
 from langchain_lean.errors import ConfigurationError
 
 Count = Callable[[str], int]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from langchain_core.documents import Document
 
-from langchain_lean.context.sentences import Chunk
+from langchain_lean.context.retrieval.sentences import Chunk
 
 RANK_OFFSET = 60
 """The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009)."""

@@ -1,0 +1,1 @@
+"""From the rankings of retrievers to the sentences that are sent."""
