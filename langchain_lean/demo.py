@@ -135,7 +135,7 @@ def _arms(console: Console, model: BaseChatModel, chosen: str) -> list[Arm]:
     _say(console, f"Indexed the docstrings of {python} in {seconds:.1f} s.")
     _say(console, f"{EMBEDDINGS} embeds on this machine: its price is set to $0.")
     if chosen != "naive":
-        _say(console, "The lean arm reads sentences with it, too: no ledger has that.")
+        _say(console, "The lean arm embeds sentences, too, which no ledger counts.")
     return [arm for arm in arms if chosen in (arm.name, "both")]
 
 

@@ -54,6 +54,8 @@ def local_embeddings() -> "Embeddings":
     class LocalEmbeddings(Embeddings):
         """Static word embeddings, averaged and normalized."""
 
+        model = "wordllama"
+
         def __init__(self) -> None:
             self._model = WordLlama.load(cache_dir=package, disable_download=True)
 

@@ -36,7 +36,11 @@ TOOLS = (
 """The options of a call that give it tools."""
 
 _ENDED_ON_CAP = ("length", "max_tokens", "MAX_TOKENS", "max_output_tokens")
-_REASONS = ("finish_reason", "stop_reason", "stopReason")
+_REASONS = ("finish_reason", "stop_reason", "stopReason", "done_reason")
+
+_SENT_AS_THEY_ARE = ("extra_body", "model_kwargs")
+_SENT_ALONE = ("inferenceConfig", "inference_config")
+_HOLD_THINKING = ("additional_model_request_fields", "model_kwargs")
 
 
 class Bound(NamedTuple):
@@ -92,13 +96,32 @@ def capped(model: Any, tokens: int) -> Any:
         A copy; the model stays as it is.
     """
     if isinstance(model, RunnableBindingBase):
-        kwargs = without(model.kwargs, CAPS)
+        kwargs = _capped_options(model.kwargs, tokens)
         bound = capped(model.bound, tokens)
         return model.model_copy(update={"bound": bound, "kwargs": kwargs})
+    fields = getattr(type(model), "model_fields", ())
+    sent = {name: getattr(model, name) for name in _SENT_AS_THEY_ARE if name in fields}
+    if any(sent.values()):
+        model = model.model_copy(update=_capped_options(sent, tokens))
     for name in CAPS:
-        if name in getattr(type(model), "model_fields", ()):
+        if name in fields:
             return model.model_copy(update={name: tokens})
     return model.bind(max_tokens=tokens)
+
+
+def thinking_budget(runnable: Any) -> int:
+    """The most tokens a model may think, where that is set; 0 where it is not.
+
+    Args:
+        runnable: A chat model, or one with something bound to it.
+    """
+    model, options, _ = chat_model_of(runnable)
+    places = [options.get(name) for name in _HOLD_THINKING]
+    places += [getattr(model, name, None) for name in _HOLD_THINKING]
+    thinking = [options.get("thinking"), getattr(model, "thinking", None)]
+    thinking += [each.get("thinking") for each in places if isinstance(each, Mapping)]
+    budgets = (t.get("budget_tokens") for t in thinking if isinstance(t, Mapping))
+    return max((b for b in budgets if isinstance(b, int)), default=0)
 
 
 def without_tools(model: Any) -> Any:
@@ -125,10 +148,27 @@ def without(options: Mapping[str, Any], names: Collection[str]) -> dict[str, Any
     return {name: value for name, value in options.items() if name not in names}
 
 
+def finish_reasons(message: AIMessage) -> list[str]:
+    """Why an answer, or a piece of one, says it ended; none if it does not say."""
+    said = message.response_metadata
+    reasons = [said.get(name) for name in _REASONS]
+    incomplete = said.get("incomplete_details")  # of OpenAI's Responses API
+    if isinstance(incomplete, Mapping):
+        reasons.append(incomplete.get("reason"))
+    return [reason for reason in reasons if reason]
+
+
 def ended_on_cap(message: AIMessage) -> bool:
     """Whether an answer was cut because it reached its cap."""
-    said = message.response_metadata
-    reasons = (
-        said.get(name) for name in ("finish_reason", "stop_reason", "stopReason")
-    )
-    return any(reason in _ENDED_ON_CAP for reason in reasons)
+    return any(reason in _ENDED_ON_CAP for reason in finish_reasons(message))
+
+
+def _capped_options(options: Mapping[str, Any], tokens: int) -> dict[str, Any]:
+    """Options without caps of their own, where no field of the model caps instead."""
+    kept = without(options, CAPS)
+    for name, value in kept.items():
+        if name in _SENT_AS_THEY_ARE and isinstance(value, Mapping):
+            kept[name] = without(value, CAPS)
+        elif name in _SENT_ALONE and isinstance(value, Mapping):
+            kept[name] = {**without(value, CAPS), "maxTokens": tokens}
+    return kept

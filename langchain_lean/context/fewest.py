@@ -77,6 +77,9 @@ def fewest_examples(
         fewest_examples(share_of_right_answers, examples, tolerance=0.02).count
         ```
     """
+    if not callable(evaluate):
+        msg = "fewest_examples(evaluate, examples) takes the function first."
+        raise ConfigurationError(msg)
     if inspect.iscoroutinefunction(evaluate):
         msg = "evaluate= is a coroutine function; await afewest_examples() with it."
         raise ConfigurationError(msg)

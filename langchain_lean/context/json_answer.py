@@ -8,12 +8,15 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 
 from langchain_lean.context.json_end import JsonScanner
 from langchain_lean.messages import note
-from langchain_lean.models import ended_on_cap
+from langchain_lean.models import finish_reasons
 
-LEVER = "output"
+_LEVER = "output"
 
 _COMPLETE = "the JSON value was complete"
 _INCOMPLETE = "the answer ended before its JSON value was complete"
+
+_ENDED = ("stop", "end_turn", "stop_sequence")
+"""What providers say of an answer that ended by itself or at a stop sequence."""
 
 _Message = TypeVar("_Message", bound=AIMessage)
 
@@ -27,8 +30,8 @@ class JsonAnswer:
 
     Args:
         kinds: The brackets the value may begin with.
-        waits: Be done only when more text follows the value, because something else
-            may follow it, such as a tool call.
+        waits: Be done only when more text follows the value, because the call may end
+            there by itself.
         brace: The call ends at its first `}`, which the provider leaves out.
 
     Attributes:
@@ -41,7 +44,7 @@ class JsonAnswer:
         self._waits = waits
         self._brace = brace
         self._calls = False
-        self._capped = False
+        self._reasons: list[str] = []
         self._held: list[Any] = []
         self._last = AIMessageChunk(content="")
 
@@ -58,19 +61,17 @@ class JsonAnswer:
             self._held.append(self._whole(chunk))
             return []
         self._calls = self._calls or _calls_tool(chunk)
-        self._capped = self._capped or ended_on_cap(chunk)
+        self._reasons += finish_reasons(chunk)
         text = str(chunk.text)
         if text:
             self._last = chunk
         if self._calls:
             return [chunk]
-        if self._scanner.end is not None:
-            return self._behind(chunk, text)
-        end = self._scanner.feed(text)
-        if end is None:
-            return [chunk]
-        kept = end - (self._scanner.length - len(text))
-        if self._waits and not text[kept:].strip():
+        if self._scanner.complete:
+            self.done = bool(text.strip())
+            return [] if self.done else [chunk]
+        kept = self._scanner.feed(text)
+        if kept is None or (self._waits and not text[kept:].strip()):
             return [chunk]
         self.done = True
         self._held.append(_cut(chunk, kept))
@@ -80,39 +81,33 @@ class JsonAnswer:
         """What to pass on at the end, once the stream is closed."""
         if self.done:
             return [*self._held, self._closing(_COMPLETE, position="last")]
-        if self._held or not self._brace or self._calls or self._capped:
+        if self._held or not self._brace or self._calls or self._scanner.complete:
             return self._held
-        if self._scanner.feed("}") == self._scanner.length:
-            return [
-                self._closing(
-                    _COMPLETE, content=_braced(self._last.content, alone=True)
-                )
-            ]
-        if self._scanner.inside:
-            return [self._closing(_INCOMPLETE)]
-        return []
-
-    def _behind(self, chunk: AIMessageChunk, text: str) -> list[Any]:
-        """Take what comes behind the value: usage and blanks, a tool call, or talk."""
-        self.done = bool(text.strip())
-        return [] if self.done else [chunk]
+        if self._lacks_brace():
+            content = _braced(self._last.content, alone=True)
+            return [self._closing(_COMPLETE, content=content)]
+        return [self._closing(_INCOMPLETE)]
 
     def _whole(self, answer: Any) -> Any:
         if not isinstance(answer, AIMessage) or _calls_tool(answer):
             return answer
         text = str(answer.text)
-        end = self._scanner.feed(text)
-        if end is not None:
-            cut = _cut(answer, end)
-            return _noted(cut, "cut", _COMPLETE) if text[end:].strip() else answer
-        if not self._brace or ended_on_cap(answer):
+        kept = self._scanner.feed(text)
+        if kept is not None:
+            cut = _cut(answer, kept)
+            return noted(cut, "cut", _COMPLETE) if text[kept:].strip() else answer
+        if not self._brace:
             return answer
-        if self._scanner.feed("}") == len(text) + 1:
-            content = _braced(answer.content)
-            ended = answer.model_copy(update={"content": content})
-            return _noted(ended, "stopped", _COMPLETE)
-        inside = self._scanner.inside
-        return _noted(answer, "stopped", _INCOMPLETE) if inside else answer
+        self._reasons = finish_reasons(answer)
+        if not self._lacks_brace():
+            return noted(answer, "stopped", _INCOMPLETE)
+        ended = answer.model_copy(update={"content": _braced(answer.content)})
+        return noted(ended, "stopped", _COMPLETE)
+
+    def _lacks_brace(self) -> bool:
+        """Whether the answer ended at the brace of its value: it could be the last."""
+        ended = self._reasons and all(reason in _ENDED for reason in self._reasons)
+        return bool(ended) and self._scanner.feed("}") is not None
 
     def _closing(
         self, reason: str, *, content: Any = "", position: Any = None
@@ -121,29 +116,22 @@ class JsonAnswer:
         chunk = AIMessageChunk(
             content=content, id=self._last.id, chunk_position=position
         )
-        note(chunk, lever=LEVER, action="stopped", reason=reason)
+        note(chunk, lever=_LEVER, action="stopped", reason=reason)
         return chunk
 
 
-def _noted(answer: _Message, action: str, reason: str) -> _Message:
+def noted(answer: _Message, action: str, reason: str) -> _Message:
     """A copy with a note: the answer itself may belong to a cache or a trace."""
     metadata = {**answer.response_metadata}
-    noted = answer.model_copy(update={"response_metadata": metadata})
-    note(noted, lever=LEVER, action=action, reason=reason)
-    return noted
+    copy = answer.model_copy(update={"response_metadata": metadata})
+    note(copy, lever=_LEVER, action=action, reason=reason)
+    return copy
 
 
 def _calls_tool(message: AIMessage) -> bool:
     """Whether an answer, or a piece of one, belongs to a tool call."""
-    if message.tool_calls or message.invalid_tool_calls:
-        return True
-    if isinstance(message, AIMessageChunk) and message.tool_call_chunks:
-        return True
-    if "function_call" in message.additional_kwargs:
-        return True
-    blocks = (block for block in message.content if isinstance(block, dict))
-    kinds = (str(block.get("type")) for block in blocks)
-    return any("tool" in k or "call" in k or k == "input_json_delta" for k in kinds)
+    pieces = getattr(message, "tool_call_chunks", ())
+    return bool(message.tool_calls or message.invalid_tool_calls or pieces)
 
 
 def _text(block: Any) -> str:

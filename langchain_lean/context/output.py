@@ -13,7 +13,6 @@ from typing import Any, Self
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import (
     AIMessage,
-    AIMessageChunk,
     BaseMessage,
     SystemMessage,
     convert_to_messages,
@@ -24,16 +23,23 @@ from langchain_core.runnables.base import RunnableBindingBase
 from langchain_core.runnables.retry import RunnableRetry
 from pydantic import BaseModel
 
-from langchain_lean.context.json_answer import LEVER, JsonAnswer
+from langchain_lean.budgets.model import BudgetedModel
+from langchain_lean.context.json_answer import JsonAnswer, noted
 from langchain_lean.context.json_end import brackets_of, ends_at_first_brace
-from langchain_lean.context.output_model import Call, OutputModel, inside
+from langchain_lean.context.output_model import AsItIs, Call, OutputModel, inside
 from langchain_lean.context.stop_sequences import takes_stop
 from langchain_lean.errors import ConfigurationError
-from langchain_lean.messages import note, notes_chunk, role
-from langchain_lean.models import TOOLS, capped, chat_model_of, ended_on_cap
+from langchain_lean.messages import role
+from langchain_lean.models import (
+    TOOLS,
+    capped,
+    chat_model_of,
+    ended_on_cap,
+    thinking_budget,
+)
 
 
-class ConciseModel(OutputModel):  # type: ignore[no-redef]
+class ConciseModel(OutputModel):
     """Asks for short answers; made by `concise`.
 
     Attributes:
@@ -55,7 +61,7 @@ class ConciseModel(OutputModel):  # type: ignore[no-redef]
         return Call(sent, options, _ConciseAnswer(self.has_cap))
 
 
-class JsonModel(OutputModel):  # type: ignore[no-redef]
+class JsonModel(OutputModel):
     """Ends its answers at their JSON value; made by `stop_at_json`.
 
     Attributes:
@@ -74,18 +80,19 @@ class JsonModel(OutputModel):  # type: ignore[no-redef]
         There the provider itself ends the answer behind its value, and a call that is
         closed before would lose what the integration parses at its end.
         """
-        derived: Runnable[LanguageModelInput, Any] = inside(
+        structured: Runnable[LanguageModelInput, Any] = inside(
             self.bound, lambda model: model.with_structured_output(schema, **kwargs)
         )
-        return derived.bind(**self.kwargs) if self.kwargs else derived
+        return structured
 
     def _call(self, input_: LanguageModelInput, options: Mapping[str, Any]) -> Call:
         model, bound, _ = chat_model_of(self)
         own = getattr(model, "model_kwargs", None) or {}
         given = {**own, **bound, **options}
-        waits = any(given.get(name) for name in (*TOOLS, "response_format"))
-        plain = isinstance(_innermost(self), BaseChatModel)
-        if self.flat and plain and not waits and takes_stop(model, given):
+        if _may_call_tools(given):
+            return Call(input_, options, AsItIs())
+        waits = bool(given.get("response_format"))
+        if self.flat and not waits and takes_stop(model, given):
             answer = JsonAnswer(self.brackets, brace=True)
             return Call(input_, {**options, "stop": ["}"]}, answer)
         answer = JsonAnswer(self.brackets, waits=waits)
@@ -120,13 +127,17 @@ def concise(
         `with_structured_output` give one of the same kind.
 
     Raises:
-        ConfigurationError: If it is no chat model, or a number is not a whole one
-            from 1 on.
+        ConfigurationError: If it is no chat model, a number is not a whole one from
+            1 on, or the cap leaves no room behind the model's `budget_tokens`.
     """
     _check_whole("sentences", sentences)
-    chat_model_of(model)
+    _check_model(model, "concise")
     if max_tokens is not None:
         _check_whole("max_tokens", max_tokens)
+        thinking = thinking_budget(model)
+        if thinking >= max_tokens:
+            msg = f"Give max_tokens= more than the {thinking:,} the model may think."
+            raise ConfigurationError(msg)
         model = capped(model, max_tokens)
     short = "one sentence" if sentences == 1 else f"at most {sentences} sentences"
     return ConciseModel(
@@ -150,36 +161,38 @@ def stop_at_json(
     was never written. Callbacks see the last chunk uncut.
 
     Behind prose, `[1]`, `[2, 3]`, `[]` and `{}` are taken for citations and marks, not
-    for the value. With tools or a `response_format` the call is closed only when more
-    text follows the value: a tool call that follows it, and the usage of a call that
-    ends there by itself, come through. Answers without a complete value come back
-    whole.
+    for the value, and so are brackets that begin no JSON, such as `[the]`. Answers
+    whose value is not complete, or breaks the rules of JSON later on, come back whole.
+
+    With tools (and a `tool_choice` other than "none") every call is the model's own,
+    neither ended early nor cut. With a `response_format` it is closed only when more
+    text follows the value, so that the usage of one that ends there comes through.
 
     With a schema of one flat object that can hold no other brace (numbers, booleans,
     null and enums, `additionalProperties` false), models known to take stop sequences
     are given `}` as one instead: an ordinary call with exact usage, whose brace is put
-    back.
+    back where the model says that it ended there.
 
-    A stopped answer says `stopped` in `response_metadata["lean"]`, one that came in one
-    piece and lost text behind its value says `cut`. LangChain asks its cache
-    (`set_llm_cache`) only for calls that are no streams.
+    A stopped answer says `stopped` in `response_metadata["lean"]`, and in the reason
+    whether its value is complete; one that came in one piece and lost text behind its
+    value says `cut`. LangChain asks its cache (`set_llm_cache`) only for calls that
+    are no streams.
 
     Args:
-        model: A chat model, or one with something bound to it. Retries go around
-            (`stop_at_json(model).with_retry()`), as a stream is not tried again.
+        model: A chat model, or one with something bound to it. Retries and fallbacks
+            go around (`stop_at_json(model).with_retry()`), as a stream is not tried
+            again.
         schema: The JSON schema of the value, or a pydantic class.
 
     Returns:
         A Runnable that is called as the model is.
 
     Raises:
-        ConfigurationError: If it is no chat model, has retries bound inside, or the
-            schema is neither a mapping nor a pydantic class.
+        ConfigurationError: If it is no chat model, has retries or fallbacks inside, or
+            the schema is neither a mapping nor a pydantic class.
     """
-    chat_model_of(model)
-    if not isinstance(_innermost(model), BaseChatModel | RunnableWithFallbacks):
-        msg = "Put stop_at_json around the chat model, and parsers behind it."
-        raise ConfigurationError(msg)
+    _check_model(model, "stop_at_json")
+    _check_streams(model)
     if schema is None:
         return JsonModel(bound=model, brackets="{[")
     if isinstance(schema, type) and issubclass(schema, BaseModel):
@@ -191,38 +204,30 @@ def stop_at_json(
     return JsonModel(bound=model, brackets=brackets_of(schema), flat=flat)
 
 
-class _ConciseAnswer:
-    """Passes an answer on, with a note."""
+class _ConciseAnswer(AsItIs):
+    """Passes an answer on, with notes on the pieces where they become true.
+
+    The first stands on the first piece, so that it is there if nobody reads the last.
+    """
 
     def __init__(self, has_cap: bool) -> None:
-        self.done = False
-        self._has_cap = has_cap
-        self._chunks: list[Any] = []
+        self._left = {"concise": "a short answer was asked for"}
+        if has_cap:
+            self._left["shortened"] = "the answer ended on its cap"
 
     def feed(self, chunk: Any) -> list[Any]:
-        if isinstance(chunk, AIMessage) and not isinstance(chunk, AIMessageChunk):
+        if isinstance(chunk, AIMessage):
             return [self._noted(chunk)]
-        if isinstance(chunk, dict) and type(chunk.get("raw")) is AIMessage:
-            return [{**chunk, "raw": self._noted(chunk["raw"])}]
-        self._chunks.append(chunk)
+        if isinstance(chunk, dict) and isinstance(chunk.get("raw"), AIMessage):
+            return [type(chunk)({**chunk, "raw": self._noted(chunk["raw"])})]
         return [chunk]
 
-    def rest(self) -> list[Any]:
-        return list(notes_chunk(self._chunks, self._write))
-
-    def _noted(self, answer: AIMessage) -> AIMessage:
-        """A copy with the notes: the answer itself may belong to a cache or a trace."""
-        metadata = {**answer.response_metadata}
-        noted = answer.model_copy(update={"response_metadata": metadata})
-        self._write(noted)
-        return noted
-
-    def _write(self, answer: AIMessage) -> None:
-        reason = "a short answer was asked for"
-        note(answer, lever=LEVER, action="concise", reason=reason)
-        if self._has_cap and ended_on_cap(answer):
-            reason = "the answer ended on its cap"
-            note(answer, lever=LEVER, action="shortened", reason=reason)
+    def _noted(self, piece: AIMessage) -> AIMessage:
+        for action in ("concise", "shortened"):
+            holds = action == "concise" or ended_on_cap(piece)
+            if holds and action in self._left:
+                piece = noted(piece, action, self._left.pop(action))
+        return piece
 
 
 def _instructed(messages: list[BaseMessage], instruction: str) -> list[BaseMessage]:
@@ -245,14 +250,39 @@ def _messages(input_: LanguageModelInput) -> list[BaseMessage]:
     return convert_to_messages([input_] if isinstance(input_, str) else input_)
 
 
-def _innermost(model: Any) -> Any:
-    """What is inside of all bindings."""
+def _may_call_tools(options: Mapping[str, Any]) -> bool:
+    choice = options.get("tool_choice") or options.get("function_call")
+    if isinstance(choice, Mapping):
+        choice = choice.get("type")
+    return choice != "none" and any(options.get(name) for name in TOOLS)
+
+
+def _check_model(model: Any, wrap: str) -> None:
+    inner = model
+    while isinstance(inner, RunnableBindingBase):
+        inner = inner.bound
+    if isinstance(inner, BudgetedModel):
+        msg = f"Turn them around: guard.model({wrap}(model))."
+        raise ConfigurationError(msg)
+    chat_model_of(model)
+
+
+def _check_streams(model: Any) -> None:
+    """That what is inside of all bindings is a chat model."""
     while isinstance(model, RunnableBindingBase):
         if isinstance(model, RunnableRetry):
             msg = "Call with_retry on stop_at_json(model), not on the model inside."
             raise ConfigurationError(msg)
         model = model.bound
-    return model
+    if isinstance(model, RunnableWithFallbacks):
+        msg = (
+            "Fallbacks go around, as a stream is not tried again: "
+            "stop_at_json(m).with_fallbacks([stop_at_json(other)])."
+        )
+        raise ConfigurationError(msg)
+    if not isinstance(model, BaseChatModel):
+        msg = "Put stop_at_json around the chat model, and parsers behind it."
+        raise ConfigurationError(msg)
 
 
 def _check_whole(name: str, number: Any) -> None:

@@ -19,6 +19,11 @@ from langchain_core.messages import AIMessageChunk, message_chunk_to_message
 from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
 from langchain_core.runnables.base import RunnableBindingBase
+from pydantic import ConfigDict
+
+from langchain_lean.models import TOOLS, without
+
+_REPLACED = (*TOOLS, "response_format", "ls_structured_output_format")
 
 
 class Answer(Protocol):
@@ -31,6 +36,20 @@ class Answer(Protocol):
 
     def rest(self) -> list[Any]:
         """What is to pass on at the end."""
+
+
+class AsItIs:
+    """Passes an answer on."""
+
+    done = False
+
+    def feed(self, chunk: Any) -> list[Any]:
+        """Pass a piece on."""
+        return [chunk]
+
+    def rest(self) -> list[Any]:
+        """Add nothing."""
+        return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +69,11 @@ class Call:
     streamed: bool = False
 
 
-class OutputModel(RunnableBindingBase[LanguageModelInput, Any]):  # type: ignore[no-redef]
+class OutputModel(RunnableBindingBase[LanguageModelInput, Any]):
     """A model with something done to its answers, in every way it can be called."""
+
+    # Without it, mypy's pydantic plugin sees `**kwargs` beside the field `kwargs`.
+    model_config = ConfigDict(extra="forbid")
 
     def _call(self, input_: LanguageModelInput, options: Mapping[str, Any]) -> Call:
         raise NotImplementedError
@@ -99,7 +121,7 @@ class OutputModel(RunnableBindingBase[LanguageModelInput, Any]):  # type: ignore
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Iterator[Any]:
-        """Ask the model as a stream; notes come with a last empty chunk."""
+        """Ask the model as a stream; an empty chunk may carry a note at its end."""
         yield from self._pieces(self._call(input, kwargs), config)
 
     async def astream(
@@ -166,9 +188,13 @@ class OutputModel(RunnableBindingBase[LanguageModelInput, Any]):  # type: ignore
 
 
 def inside(model: Any, derive: Callable[[Any], Any]) -> Any:
-    """What is derived from the model inside of its bindings, with these around it."""
+    """What is derived from the model inside of its bindings, with these around it.
+
+    Tools and schemas that are bound there give way to those that are derived.
+    """
     if isinstance(model, RunnableBindingBase):
-        return model.model_copy(update={"bound": inside(model.bound, derive)})
+        bound, kwargs = inside(model.bound, derive), without(model.kwargs, _REPLACED)
+        return model.model_copy(update={"bound": bound, "kwargs": kwargs})
     return derive(model)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from langchain_core.callbacks import (
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever, RetrieverLike
+from langchain_core.vectorstores import VectorStore
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationError
 
 from langchain_lean.accounting.metered import metered
@@ -40,6 +42,8 @@ from langchain_lean.context.retrieval.sentences import Chunk
 from langchain_lean.context.retrieval.vectors import SentenceVectors, as_vectors
 from langchain_lean.embeddings import local_embeddings
 from langchain_lean.errors import ConfigurationError, LeanError
+
+logger = logging.getLogger(__name__)
 
 _REMEMBERED_CHUNKS = 1_000
 _REMEMBERED_SENTENCES = 10_000  # 256 floats each: 20 MB
@@ -186,6 +190,9 @@ class BudgetRetriever(BaseRetriever):
         self, query: str, limits: Limits, run_manager: _RunManager
     ) -> Generator[Call, Any, list[Document]]:
         """The retrieval, without what others are asked: that is yielded."""
+        if not isinstance(query, str):
+            msg = f"BudgetRetriever takes the query as a text, not {_kind(query)}."
+            raise ConfigurationError(msg)
 
         def tell(action: str, reason: str) -> None:
             report_notice(
@@ -221,12 +228,14 @@ class BudgetRetriever(BaseRetriever):
         self, answers: Sequence[Any], tell: Callable[[str, str], None]
     ) -> list[list[Document]]:
         """What the retrievers found; nothing for one that failed."""
-        failed = [each for each in answers if isinstance(each, Exception)]
-        for error in failed:
-            self._check_skippable(error)
-            tell("skipped", f"a retriever failed: {_in_words(error)}")
-        raised = [each for each in failed if not isinstance(each, WrongTypeError)]
-        if raised and len(failed) == len(answers):
+        raised = []
+        for answer, retriever in zip(answers, self._retrievers, strict=True):
+            if isinstance(answer, Exception):
+                self._check_skippable(answer)
+                tell("skipped", f"{retriever.get_name()} failed: {_in_words(answer)}")
+                if not isinstance(answer, WrongTypeError):
+                    raised.append(answer)
+        if raised and all(isinstance(answer, Exception) for answer in answers):
             raise raised[0]
         return [[] if isinstance(each, Exception) else each for each in answers]
 
@@ -240,7 +249,8 @@ class BudgetRetriever(BaseRetriever):
             documents = yield rerank
         except Exception as error:
             self._check_skippable(error)
-            tell("skipped", f"the reranker failed: {_in_words(error)}")
+            name = type(self.reranker).__name__
+            tell("skipped", f"{name} failed: {_in_words(error)}")
             return candidates
         return fuse([documents], [1.0])
 
@@ -290,7 +300,8 @@ class BudgetRetriever(BaseRetriever):
             reading = reading.with_vectors(vectors[0], rows)
         except Exception as error:
             self._check_skippable(error)
-            tell("read by words alone", f"the embeddings failed: {_in_words(error)}")
+            name = type(self.embeddings).__name__
+            tell("read by words alone", f"{name} failed: {_in_words(error)}")
         else:
             remembered.add(fresh)
         return reading
@@ -353,7 +364,8 @@ def _installed_embeddings() -> Embeddings | None:
     """Those of the `local` extra, loaded once a process."""
     try:
         return local_embeddings()
-    except ConfigurationError:
+    except ConfigurationError as error:
+        logger.warning("BudgetRetriever reads by words alone. %s", error)
         return None
 
 
@@ -363,6 +375,16 @@ def _in_words(error: Exception) -> str:
 
 def _in_a_sentence(error: ValidationError) -> str:
     """The first of the mistakes pydantic found."""
-    first = error.errors(include_input=False, include_url=False)[0]
+    first = error.errors(include_url=False)[0]
     name = first["loc"][0] if first["loc"] else "its options"
-    return f"BudgetRetriever cannot take {name}: {first['msg'].lower()}."
+    if first["type"] == "extra_forbidden":
+        takes = ", ".join(BudgetRetriever.model_fields)
+        return f"BudgetRetriever has no option {name!s:.40}; it takes {takes}."
+    if isinstance(first["input"], VectorStore):
+        return "BudgetRetriever takes a retriever: retriever=store.as_retriever()."
+    said = first["msg"][:1].lower() + first["msg"][1:]
+    return f"BudgetRetriever cannot take {name}: {said}."
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__

@@ -121,11 +121,11 @@ async def test_a_tool_call_behind_the_value_comes_through(
 ) -> None:
     ledger = TokenLedger()
     call = ToolCall(name="look_up", args={"word": "a"})
-    openai_server.reply(Reply(text='{"a": 1}', tool_calls=(call,)))
+    openai_server.reply(Reply(text='{"a": 1} is what I found.', tool_calls=(call,)))
     tool = {"title": "look_up", "description": "Look up.", "type": "object"}
     model = stop_at_json(make()).bind_tools([tool | {"properties": {}}])
     answer = await ask(model, {"callbacks": [ledger]})
-    assert answer.text == '{"a": 1}'
+    assert answer.text == '{"a": 1} is what I found.'
     assert answer.tool_calls[0]["args"] == {"word": "a"}
     (entry,) = ledger.entries()
     assert (entry.stopped_early, entry.usage.output) == (False, 80)
@@ -194,6 +194,7 @@ async def test_a_concise_answer_is_asked_for_and_capped(
     openai_server.reply(Reply(text="Because.", truncated=True))
     answer = await ask(concise(make(), max_tokens=50), {"callbacks": [ledger]})
     assert answer.text == "Because."
+    assert done(answer) == ["concise", "shortened"]
     request = openai_server.requests[0]
     asked = request.get("messages") or request["input"]
     assert asked[0]["content"] == "Answer in one sentence."
@@ -203,6 +204,28 @@ async def test_a_concise_answer_is_asked_for_and_capped(
     )
     (entry,) = ledger.entries()
     assert (entry.stopped_early, entry.usage.output) == (False, 80)
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_a_cap_in_the_body_of_a_request_gives_way(
+    bound: bool, make: MakeChatOpenAI, openai_server: ProviderServer
+) -> None:
+    body = {"extra_body": {"max_completion_tokens": 9_000, "max_output_tokens": 9_000}}
+    openai_server.reply(Reply(text="Because."))
+    model = make().bind(**body) if bound else make(**body)
+    concise(model, max_tokens=50).invoke("Why?")
+    assert 9_000 not in openai_server.requests[0].values()
+
+
+def test_a_cap_in_bedrocks_inference_config_gives_way(
+    chat_bedrock: MakeChatBedrock, bedrock_server: ProviderServer
+) -> None:
+    bedrock_server.reply(Reply(text="Because.", truncated=True))
+    model = chat_bedrock().bind(inference_config={"max_tokens": 9_000, "top_p": 0.5})
+    answer = concise(model, max_tokens=50).invoke("Why?")
+    sent = bedrock_server.requests[0]["inferenceConfig"]
+    assert sent == {"maxTokens": 50, "topP": 0.5}
+    assert done(answer) == ["concise", "shortened"]
 
 
 @every_way

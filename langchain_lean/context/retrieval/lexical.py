@@ -54,8 +54,11 @@ class LexicalRetriever(BaseRetriever):
             )
             raise ConfigurationError(msg) from None
         found = list(documents)
-        named = all(isinstance(document, Document) for document in found)
-        if type(k) is not int or k < 1 or not found or not named:
+        odd = [each for each in found if not isinstance(each, Document)]
+        if odd:
+            msg = f"A BM25 retriever takes documents, not {type(odd[0]).__name__}."
+            raise ConfigurationError(msg)
+        if type(k) is not int or k < 1 or not found:
             msg = "A BM25 retriever needs documents to search, and k= of at least 1."
             raise ConfigurationError(msg)
         made = cls(documents=found, k=k)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import pytest
@@ -37,8 +38,17 @@ containers = st.lists(values, max_size=4) | st.dictionaries(
 proses = st.text(alphabet=st.characters(exclude_characters="{}[]"))
 
 
-def end_of(text: str, brackets: str = "{[") -> int | None:
-    return JsonScanner(brackets).feed(text)
+def end_of(text: str, brackets: str = "{[", sizes: Iterable[int] = ()) -> int | None:
+    """Where the value in a text ends that comes in pieces of some sizes."""
+    scanner = JsonScanner(brackets)
+    before = 0
+    for piece in pieces(text, sizes):
+        kept = scanner.feed(piece)
+        assert scanner.complete == (kept is not None)
+        if kept is not None:
+            return before + kept
+        before += len(piece)
+    return None
 
 
 def value_in(text: str, brackets: str = "{[") -> Any:
@@ -48,13 +58,13 @@ def value_in(text: str, brackets: str = "{[") -> Any:
     for start in range(end):
         if text[start] in "{[":
             try:
-                return json.loads(text[start:end])
+                return json.loads(text[start:end], strict=False)
             except ValueError:
                 continue
     raise AssertionError("No JSON value ends there.")
 
 
-def pieces(text: str, sizes: list[int]) -> list[str]:
+def pieces(text: str, sizes: Iterable[int]) -> list[str]:
     cut = []
     for size in sizes:
         cut.append(text[:size])
@@ -73,9 +83,7 @@ def test_a_value_at_the_start_ends_where_it_ends(
     value: Any, after: str, sizes: list[int], ascii_only: bool, indent: int | None
 ) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
-    scanner = JsonScanner()
-    ends = [scanner.feed(piece) for piece in pieces(text + after, sizes)]
-    assert ends[-1] == len(text)
+    assert end_of(text + after, sizes=sizes) == len(text)
 
 
 @given(value=containers, before=proses, after=st.text())
@@ -87,14 +95,17 @@ def test_a_value_behind_prose_ends_where_it_ends(
     assert end_of(text + after) == len(text)
 
 
-@given(text=st.text(alphabet='{}[]",:1a \\\n-'), sizes=st.lists(st.integers(0, 4)))
+odd_texts = st.text(alphabet="{}[]\",:1a \\\n-'/") | st.lists(
+    st.sampled_from(['{"a": ', "[", "]", "}", ", ", "None", "1", '"\n"', "\\u12", "`"])
+).map("".join)
+
+
+@given(text=odd_texts, sizes=st.lists(st.integers(0, 4)))
 def test_pieces_do_not_change_what_is_found(text: str, sizes: list[int]) -> None:
-    scanner = JsonScanner()
-    ends = [scanner.feed(piece) for piece in pieces(text, sizes)]
-    assert ends[-1] == end_of(text)
+    assert end_of(text, sizes=sizes) == end_of(text)
 
 
-@given(text=st.text(alphabet='{}[]",:1a \\'))
+@given(text=odd_texts)
 def test_what_is_found_is_a_json_value(text: str) -> None:
     if end_of(text) is not None:
         value_in(text)
@@ -116,23 +127,22 @@ def test_what_is_found_is_a_json_value(text: str) -> None:
         "```\n[1, 2]",
         " \n[]",
         'Here is [the] answer: {"a": 1}',
-        'Use {name} and [01] and {"x"}, then {"a": 1}',
+        'Use {name} and [01] and {}, then {"a": 1}',
         'See [1] and [2, 3]. {"a": 1}',
         '- [ ] an open task, {} for empty: {"a": 1}',
         '[see {"a": 1}',
         '[[[[x {"a": 1}',
-        '{"bad": tru} {"a": 1}',
-        '{"bad\n": 1} {"a": 1}',
-        r'{"bad": "\q 23456"} {"a": 1}',
+        '{"raw\n": "a\tb\r\x00"}',
+        '{{"a": 1}',
+        '["a", 1234567890.25]',
         "The list: [1.5, 2]",
         "The names: [[1, 2], [3]]",
     ],
 )
 def test_a_value_is_found_in(text: str, size: int) -> None:
-    scanner = JsonScanner()
     whole = text + "} and ]"
-    ends = {scanner.feed(whole[i : i + size]) for i in range(0, len(whole), size)}
-    assert ends - {None} == {len(text)}
+    sizes = [size] * (len(whole) // size)
+    assert end_of(whole, sizes=sizes) == len(text)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +151,42 @@ def test_a_value_is_found_in(text: str, size: int) -> None:
 )
 def test_no_value_is_found_in(text: str) -> None:
     assert end_of(text) is None
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"a": 1}, None, {"b": 2}]',
+        '[{"a": 1},]',
+        '{"a": {"b": 1},}',
+        '{"a": {"b": 1}, // so it is\n "c": 2}',
+        r'{"path": "C:\data", "x": {"a": 1}}',
+        r'["C:\data", {"a": 1}]',
+        r'{"a": "\u12x4", "x": {"a": 1}}',
+        """{"a": {"b": 1}, 'c': {"d": 1}}""",
+        '{"a": tru, "x": {"a": 1}}',
+        '{"a": 01, "x": {"a": 1}}',
+        '[[], the {"a": 1}]',
+        '{"a" {"b": 1}}',
+    ],
+)
+def test_a_value_that_is_refused_late_is_given_up(text: str, size: int) -> None:
+    whole = text + ' or rather {"a": 1}'
+    assert end_of(whole, sizes=[size] * (len(whole) // size)) is None
+
+
+@given(
+    before=containers.filter(bool),
+    after=containers,
+    refused=st.sampled_from(["None", "'a'", "// so", "C:", "+1", "1.", ""]),
+    sizes=st.lists(st.integers(0, 9)),
+)
+def test_no_part_of_a_refused_value_is_found(
+    before: Any, after: Any, refused: str, sizes: list[int]
+) -> None:
+    items = [json.dumps(before), refused, json.dumps(after)]
+    assert end_of(f"[{', '.join(items)}] {items[0]}", sizes=sizes) is None
 
 
 def test_a_citation_before_the_value_is_not_the_value() -> None:
@@ -247,6 +293,23 @@ def test_the_first_brace_ends_a_flat_object(schema: dict[str, Any]) -> None:
         closed(a={"$ref": "#/properties/a"}),
         closed(**{"}": {"type": "number"}}),
         {**closed(), "patternProperties": {"^x": {"type": "string"}}},
+        closed(a={"$ref": "#/title/a"}) | {"title": "No schema"},
+        closed(a={"$ref": "#/$defs/A"}) | {"$defs": ["A"]},
+        closed(a={"$ref": "#/$defs/A"}) | {"$defs": {"A": "number"}},
+        closed(a={"$ref": None}),
+        closed(a={"const": b"yes"}),
+        closed(a={"enum": {"a", "b"}}),
+        closed(a={"enum": "ab"}),
+        closed(a={"enum": []}),
+        closed(a={"anyOf": None}),
+        closed(a={"anyOf": []}),
+        closed(a={"anyOf": "ab"}),
+        closed(a={"type": []}),
+        closed(a={"type": [[]]}),
+        closed(a={"type": None}),
+        closed(a={"type": 1}),
+        closed() | {"properties": {1: {"type": "number"}}},
+        closed() | {"properties": ["a"]},
     ],
 )
 def test_the_first_brace_may_not_end(schema: dict[str, Any]) -> None:

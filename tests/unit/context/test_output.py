@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from langchain_core.caches import InMemoryCache
 from langchain_core.language_models import BaseChatModel, GenericFakeChatModel
 from langchain_core.load import dumps
@@ -16,15 +19,17 @@ from langchain_core.messages import (
     AIMessageChunk,
     HumanMessage,
     SystemMessage,
+    message_chunk_to_message,
 )
 from langchain_core.output_parsers import JsonOutputParser, StrOutputParser
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from pydantic import BaseModel, ConfigDict, Field
 
 from langchain_lean import Budget, BudgetGuard, TokenLedger
+from langchain_lean.context.json_answer import JsonAnswer
 from langchain_lean.context.output import concise, stop_at_json
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.testing import ScriptedChatModel
@@ -106,6 +111,14 @@ def done(answer: AIMessage) -> list[str]:
     return [note["action"] for note in answer.response_metadata.get("lean", [])]
 
 
+def said(answer: AIMessage) -> list[tuple[str, str]]:
+    notes = answer.response_metadata.get("lean", [])
+    return [(note["action"], note["reason"]) for note in notes]
+
+
+INCOMPLETE = ("stopped", "the answer ended before its JSON value was complete")
+
+
 def scripted(*answers: Any, **kwargs: Any) -> ScriptedChatModel:
     return ScriptedChatModel(responses=answers or ["So it is."], loop=True, **kwargs)
 
@@ -114,6 +127,12 @@ def scripted(*answers: Any, **kwargs: Any) -> ScriptedChatModel:
 def look_up(word: str) -> str:
     """Look a word up."""
     return word
+
+
+@tool
+def count(words: str) -> int:
+    """Count words."""
+    return len(words)
 
 
 class Person(BaseModel):
@@ -134,8 +153,9 @@ class Pieces(BaseChatModel):
     def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
         return self.bind(tools=["tool" for _ in tools], **kwargs)
 
-    def _generate(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        message = message_chunk_to_message(merged(self.pieces))
+        return ChatResult(generations=[ChatGeneration(message=message)])
 
     def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
         try:
@@ -163,6 +183,7 @@ USAGE = AIMessageChunk(
     content="",
     usage_metadata={"input_tokens": 3, "output_tokens": 4, "total_tokens": 7},
 )
+STOP = AIMessageChunk(content="", response_metadata={"finish_reason": "stop"})
 VALUE = '{"a": "} \\" [", "b": [1, {}]}'
 TALK = " I hope that this helps. Is there more that I can do?"
 
@@ -251,6 +272,96 @@ class TestConcise:
         answer = concise(scripted(), max_tokens=50).invoke("Why?")
         assert done(answer) == ["concise"]
 
+    @pytest.mark.parametrize(
+        "said_so",
+        [
+            {"finish_reason": "length"},
+            {"stop_reason": "max_tokens"},
+            {"stopReason": "max_tokens"},
+            {"done_reason": "length"},
+            {
+                "status": "incomplete",
+                "incomplete_details": {"reason": "max_output_tokens"},
+            },
+        ],
+    )
+    @every_way
+    async def test_every_provider_says_in_its_way_that_the_cap_was_met(
+        self, ask: Ask, said_so: Any
+    ) -> None:
+        end = AIMessageChunk(content="", response_metadata=said_so)
+        model = concise(Pieces(pieces=chunks("So it", end)), max_tokens=2)
+        assert done(await ask(model, "Why?")) == ["concise", "shortened"]
+
+    @pytest.mark.parametrize(
+        "said_so",
+        [
+            {"done_reason": "stop"},
+            {
+                "status": "incomplete",
+                "incomplete_details": {"reason": "content_filter"},
+            },
+            {"status": "completed", "incomplete_details": None},
+        ],
+    )
+    def test_other_endings_are_not_the_cap(self, said_so: Any) -> None:
+        model = scripted(AIMessage("So.", response_metadata=said_so))
+        assert done(concise(model, max_tokens=2).invoke("Why?")) == ["concise"]
+
+    @pytest.mark.parametrize("name", ["inferenceConfig", "inference_config"])
+    def test_a_cap_bound_in_an_inference_config_gives_way(self, name: str) -> None:
+        model = scripted()
+        config = {"maxTokens": 5_000, "temperature": 0}
+        concise(model.bind(**{name: config}), max_tokens=50).invoke("Why?")
+        sent = model.calls[0].kwargs[name]
+        assert sent == {"maxTokens": 50, "temperature": 0}
+        assert config["maxTokens"] == 5_000
+
+    def test_an_inference_config_without_a_cap_gets_one(self) -> None:
+        model = scripted()
+        bound = model.bind(inferenceConfig={"temperature": 0})
+        concise(bound, max_tokens=50).invoke("Why?")
+        assert model.calls[0].kwargs["inferenceConfig"]["maxTokens"] == 50
+
+    @pytest.mark.parametrize("name", ["extra_body", "model_kwargs"])
+    def test_a_cap_bound_in_the_body_of_the_request_gives_way(self, name: str) -> None:
+        model = scripted()
+        bound = model.bind(**{name: {"max_tokens": 5_000, "ttl": 3}})
+        concise(bound, max_tokens=50).invoke("Why?")
+        assert model.calls[0].kwargs[name] == {"ttl": 3}
+
+    def test_a_cap_in_a_field_for_the_body_gives_way(self) -> None:
+        class WithBody(ScriptedChatModel):
+            extra_body: dict[str, Any] | None = None
+
+        model = WithBody(responses=[], extra_body={"max_tokens": 5_000, "ttl": 3})
+        inner = concise(model, max_tokens=50).bound
+        assert (inner.extra_body, inner.max_tokens) == ({"ttl": 3}, 50)
+        assert model.extra_body == {"max_tokens": 5_000, "ttl": 3}
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"thinking": {"type": "enabled", "budget_tokens": 50}},
+            {"additional_model_request_fields": {"thinking": {"budget_tokens": 99}}},
+        ],
+    )
+    @pytest.mark.parametrize("bound", [False, True])
+    def test_a_cap_must_leave_room_for_the_thoughts(
+        self, options: Any, bound: bool
+    ) -> None:
+        class Thinker(ScriptedChatModel):
+            thinking: Any = None
+            additional_model_request_fields: Any = None
+
+        model: Any = Thinker(responses=[], **({} if bound else options))
+        if bound:
+            model = model.bind(**options)
+        with pytest.raises(ConfigurationError, match="Give max_tokens= more than the"):
+            concise(model, max_tokens=50)
+        concise(model, max_tokens=100)
+        concise(model)
+
     def test_a_cap_leaves_the_model_as_it_was(self) -> None:
         model = scripted()
         concise(model, max_tokens=5)
@@ -280,9 +391,13 @@ class TestConcise:
         assert person == Person(name="Ada")
         assert model.calls[0].messages[0].text == "Answer in one sentence."
 
-    async def test_the_raw_message_of_structured_output_carries_the_note(self) -> None:
+    @every_way
+    async def test_the_raw_message_of_structured_output_carries_the_note(
+        self, ask: Ask
+    ) -> None:
         model = concise(scripted({"name": "Ada"}))
-        answer = model.with_structured_output(Person, include_raw=True).invoke("Who?")
+        structured = model.with_structured_output(Person, include_raw=True)
+        answer = await ask(structured, "Who?")
         assert done(answer["raw"]) == ["concise"]
         assert answer["parsed"] == Person(name="Ada")
 
@@ -325,6 +440,20 @@ class TestConcise:
     def test_numbers_must_be_whole_and_positive(self, name: str, number: Any) -> None:
         with pytest.raises(ConfigurationError, match=f"Give {name}= a whole number"):
             concise(scripted(), **{name: number})
+
+    @pytest.mark.parametrize("wrap", [concise, stop_at_json])
+    @pytest.mark.parametrize("tags", [False, True])
+    def test_a_guarded_model_is_to_be_turned_around(
+        self, wrap: Any, tags: bool
+    ) -> None:
+        guard = BudgetGuard(Budget(tokens=100, per="day"))
+        model: Any = guard.model(scripted())
+        if tags:
+            model = model.with_config(tags=["a"])
+        with pytest.raises(
+            ConfigurationError, match=rf"guard.model\({wrap.__name__}\(model\)\)"
+        ):
+            wrap(model)
 
     @pytest.mark.parametrize("wrap", [concise, stop_at_json])
     @pytest.mark.parametrize("thing", ["gpt-5", None, RunnableLambda(str)])
@@ -497,12 +626,17 @@ class TestStopAtJson:
             stop_at_json(model.with_retry())
 
     @every_way
-    async def test_fallbacks_work_inside_and_around(self, ask: Ask) -> None:
+    async def test_fallbacks_go_around(self, ask: Ask) -> None:
         bad, good = scripted(ConnectionError("Gone.")), scripted(VALUE + TALK)
-        inside = stop_at_json(bad.with_fallbacks([good]))
         around = stop_at_json(bad).with_fallbacks([stop_at_json(good)])
-        assert (await ask(inside, "Give.")).text == VALUE
         assert (await ask(around, "Give.")).text == VALUE
+
+    @pytest.mark.parametrize("wrap", [lambda m: m, lambda m: m.bind(seed=1), concise])
+    def test_fallbacks_inside_are_refused(self, wrap: Any) -> None:
+        model = wrap(scripted().with_fallbacks([scripted()]))
+        words = r"stop_at_json\(m\).with_fallbacks\(\[stop_at_json\(other\)\]\)"
+        with pytest.raises(ConfigurationError, match=words):
+            stop_at_json(model)
 
     @every_way
     async def test_it_goes_together_with_concise(self, ask: Ask) -> None:
@@ -512,7 +646,7 @@ class TestStopAtJson:
         ):
             answer = await ask(model, "Give.")
             assert answer.text == VALUE
-            assert "stopped" in done(answer)
+            assert sorted(done(answer)) == ["concise", "stopped"]
 
     def test_a_parser_inside_is_refused(self) -> None:
         with pytest.raises(ConfigurationError, match="parsers behind it"):
@@ -537,20 +671,88 @@ class TestStopAtJson:
         )
 
 
-class TestToolsAfterJson:
+class TestTools:
     @every_way
-    async def test_a_tool_call_behind_the_value_comes_through(self, ask: Ask) -> None:
-        model = Pieces(pieces=chunks('{"a": 1}', "\n", CALL, USAGE))
-        answer = await ask(stop_at_json(model).bind_tools([look_up]), "Give.")
-        assert answer.text == '{"a": 1}\n'
+    async def test_a_call_with_tools_passes_through_to_its_end(self, ask: Ask) -> None:
+        ledger = TokenLedger()
+        model = Pieces(pieces=chunks('{"a": 1}', " and so on.", CALL, USAGE))
+        wrapped = stop_at_json(model).bind_tools([look_up])
+        answer = await ask(wrapped, "Give.", {"callbacks": [ledger]})
+        assert answer.text == '{"a": 1} and so on.'
         assert answer.tool_calls[0]["name"] == "look_up"
-        assert answer.usage_metadata["output_tokens"] == 4
         assert done(answer) == []
+        (entry,) = ledger.entries()
+        assert (entry.stopped_early, entry.usage.output) == (False, 4)
 
     @every_way
+    async def test_a_whole_answer_with_tools_is_not_cut(self, ask: Ask) -> None:
+        model = scripted(VALUE + TALK, disable_streaming=True)
+        answer = await ask(stop_at_json(model).bind_tools([look_up]), "Give.")
+        assert answer.text == VALUE + TALK
+
+    @pytest.mark.parametrize("tool_choice", [None, "auto", {"type": "auto"}])
+    @pytest.mark.parametrize("place", ["outside", "inside", "call"])
+    def test_tools_count_wherever_they_are_given(
+        self, place: str, tool_choice: Any
+    ) -> None:
+        model: Any = Pieces(pieces=chunks(VALUE, TALK))
+        options = {"tools": ["tool"], "tool_choice": tool_choice}
+        if place == "inside":
+            model = stop_at_json(model.bind(**options))
+        else:
+            model = stop_at_json(model)
+        if place == "outside":
+            model = model.bind(**options)
+        given = options if place == "call" else {}
+        assert model.invoke("Give.", **given).text == VALUE + TALK
+
+    @pytest.mark.parametrize("tool_choice", ["none", {"type": "none"}])
+    @every_way
+    async def test_tools_that_may_not_be_called_do_not_count(
+        self, ask: Ask, tool_choice: Any
+    ) -> None:
+        model = Pieces(pieces=chunks(VALUE, TALK))
+        wrapped = stop_at_json(model).bind_tools([look_up], tool_choice=tool_choice)
+        assert (await ask(wrapped, "Give.")).text == VALUE
+
+    @every_way
+    async def test_a_tool_call_that_nobody_offered_is_left_alone(
+        self, ask: Ask
+    ) -> None:
+        model = Pieces(pieces=chunks(CALL, '{"a": 1}', " and more"))
+        answer = await ask(stop_at_json(model), "Give.")
+        assert answer.text == '{"a": 1} and more'
+
+    @pytest.mark.parametrize("wrap", [concise, stop_at_json])
+    def test_tools_bound_anew_replace_those_bound_before(self, wrap: Any) -> None:
+        model = scripted("None.")
+        first = wrap(model.bind(seed=1)).bind_tools([look_up], tool_choice="look_up")
+        first.bind_tools([count]).invoke("How many?")
+        sent = model.calls[0].kwargs
+        assert [each["function"]["name"] for each in sent["tools"]] == ["count"]
+        assert "tool_choice" not in sent
+
+    @pytest.mark.parametrize("wrap", [concise, stop_at_json])
+    def test_what_else_is_bound_stays(self, wrap: Any) -> None:
+        model = scripted("None.")
+        bound = model.bind(seed=1, tools=["old"], response_format={"type": "text"})
+        wrap(bound).bind_tools([count]).invoke("How many?")
+        assert model.calls[0].kwargs["seed"] == 1
+        assert "response_format" not in model.calls[0].kwargs
+
+    @pytest.mark.parametrize("wrap", [concise, stop_at_json])
+    def test_a_schema_replaces_tools_bound_before(self, wrap: Any) -> None:
+        model = scripted({"name": "Ada"})
+        bound = wrap(model).bind_tools([look_up], tool_choice="look_up")
+        assert bound.with_structured_output(Person).invoke("Who?") == Person(name="Ada")
+
+
+class TestResponseFormat:
+    @every_way
     async def test_text_behind_the_value_ends_the_call(self, ask: Ask) -> None:
-        model = Pieces(pieces=chunks('{"a": 1}', " ", "And", " so on", CALL))
-        answer = await ask(stop_at_json(model.bind_tools([look_up])), "Give.")
+        model = Pieces(pieces=chunks('{"a": 1}', " ", "And", " so on"))
+        bound = stop_at_json(model.bind(response_format={"type": "json_object"}))
+        answer = await ask(bound, "Give.")
         assert answer.text == '{"a": 1} '
         assert done(answer) == ["stopped"]
         assert model.sent == ['{"a": 1}', " ", "And"]
@@ -558,57 +760,9 @@ class TestToolsAfterJson:
     @every_way
     async def test_text_in_the_same_piece_ends_the_call(self, ask: Ask) -> None:
         model = Pieces(pieces=chunks('{"a": 1} so', " on"))
-        answer = await ask(stop_at_json(model), "Give.", tools=["tool"])
+        options = {"response_format": {"type": "json_object"}}
+        answer = await ask(stop_at_json(model), "Give.", **options)
         assert answer.text == '{"a": 1}'
-
-    @every_way
-    async def test_usage_behind_the_value_is_kept(self, ask: Ask) -> None:
-        ledger = TokenLedger()
-        model = stop_at_json(Pieces(pieces=chunks('{"a": 1}', USAGE)).bind(tools=["t"]))
-        await ask(model, "Give.", {"callbacks": [ledger]})
-        (entry,) = ledger.entries()
-        assert (entry.stopped_early, entry.usage.output) == (False, 4)
-
-    @every_way
-    async def test_an_answer_with_tool_calls_is_left_alone(self, ask: Ask) -> None:
-        model = Pieces(pieces=chunks(CALL, '{"a": 1}', " and more"))
-        answer = await ask(stop_at_json(model).bind_tools([look_up]), "Give.")
-        assert answer.text == '{"a": 1} and more'
-
-    @pytest.mark.parametrize(
-        "block",
-        [
-            {"type": "tool_use", "id": "1", "name": "look_up", "input": {}},
-            {"type": "web_search_call", "id": "1"},
-            {"type": "input_json_delta", "partial_json": "{}"},
-        ],
-    )
-    def test_blocks_of_a_providers_own_tools_are_calls_too(self, block: Any) -> None:
-        text = {"type": "text", "text": '{"a": 1} as found'}
-        model = Pieces(pieces=chunks([text, block], [{"type": "text", "text": "!"}]))
-        answer = stop_at_json(model.bind_tools([look_up])).invoke("Give.")
-        assert answer.text == '{"a": 1} as found!'
-
-    @pytest.mark.parametrize(
-        "kwargs",
-        [
-            {"tool_call_chunks": [{"name": None, "args": "", "id": None, "index": 0}]},
-            {"additional_kwargs": {"function_call": {"name": "look_up"}}},
-        ],
-    )
-    def test_pieces_and_old_forms_of_calls_are_calls_too(self, kwargs: Any) -> None:
-        call = AIMessageChunk(content="", **kwargs)
-        model = Pieces(pieces=chunks('{"a": 1}', call, "!"))
-        answer = stop_at_json(model.bind_tools([look_up])).invoke("Give.")
-        assert answer.text == '{"a": 1}!'
-
-    @every_way
-    async def test_a_whole_answer_with_tool_calls_is_left_alone(self, ask: Ask) -> None:
-        call = {"name": "look_up", "args": {}, "id": "1"}
-        message = AIMessage(VALUE + TALK, tool_calls=[call])
-        model = scripted(message, disable_streaming=True)
-        answer = await ask(stop_at_json(model).bind_tools([look_up]), "Give.")
-        assert answer.text == VALUE + TALK
 
     @every_way
     async def test_with_a_response_format_the_call_may_end_by_itself(
@@ -619,6 +773,71 @@ class TestToolsAfterJson:
         answer = await ask(model, "Give.", {"callbacks": [ledger]})
         assert answer.text == VALUE
         assert not next(ledger.entries()).stopped_early
+
+
+tokens = ['{"a": ', "[", "]", "}", ", ", "None", "1", '"\n\t"', "C:\\d", "// so", "'a'"]
+longer = ['[{"a": 1}, ', '{"b": {}', '["c"]', "[the] ", "[1]"]
+parts = st.lists(st.sampled_from([*tokens, *longer]))
+kinds = st.sampled_from(["{", "[", "{["])
+
+
+def passed(answer: JsonAnswer, given: list[AIMessageChunk]) -> str:
+    """The text that comes through, read as long as it is of use."""
+    out: list[Any] = []
+    for chunk in given:
+        out += answer.feed(chunk)
+        if answer.done:
+            break
+    return "".join(str(chunk.text) for chunk in [*out, *answer.rest()])
+
+
+def ends_at_a_value(text: str) -> bool:
+    for start in range(len(text)):
+        if text[start] in "{[":
+            with contextlib.suppress(ValueError):
+                json.loads(text[start:], strict=False)
+                return True
+    return False
+
+
+class TestAnyText:
+    @given(parts=parts, kinds=kinds, waits=st.booleans(), blocks=st.booleans())
+    def test_what_comes_out_is_whole_or_ends_at_a_value(
+        self, parts: list[str], kinds: str, waits: bool, blocks: bool
+    ) -> None:
+        text = "".join(parts)
+        given_ = [[{"type": "text", "text": p}] for p in parts] if blocks else parts
+        out = passed(JsonAnswer(kinds, waits=waits), chunks(*given_))
+        assert text.startswith(out)
+        assert out == text or ends_at_a_value(out.rstrip())
+
+    @given(parts=parts, kinds=kinds, size=st.integers(1, 4))
+    def test_pieces_do_not_change_what_comes_out(
+        self, parts: list[str], kinds: str, size: int
+    ) -> None:
+        text = "".join(parts)
+        cut = [text[i : i + size] for i in range(0, len(text), size)]
+        out = passed(JsonAnswer(kinds), chunks(*cut))
+        assert out == passed(JsonAnswer(kinds), chunks(text))
+
+    @every_way
+    async def test_a_value_that_is_refused_late_comes_back_whole(
+        self, ask: Ask
+    ) -> None:
+        block = {"type": "text", "index": 0}
+        two = ['[{"a": 1}, No', 'ne, {"b": 2}]']
+        model = Pieces(pieces=chunks(*([{**block, "text": each}] for each in two)))
+        answer = await ask(stop_at_json(model), "Give.")
+        assert answer.content == [{**block, "text": "".join(two)}]
+        assert done(answer) == []
+
+    @every_way
+    async def test_raw_newlines_in_a_string_are_part_of_the_value(
+        self, ask: Ask
+    ) -> None:
+        value = '{"poem": "Roses\nare\tred"}'
+        answer = await ask(stop_at_json(scripted(value + TALK)), "Give.")
+        assert answer.text == value
 
 
 class Verdict(BaseModel):
@@ -680,7 +899,8 @@ class TestStopSequence:
         "options",
         [
             {"stop": ["\n"]},
-            {"tools": [{"type": "function"}]},
+            {"inferenceConfig": {"stopSequences": ["."]}},
+            {"inference_config": {"stop_sequences": ["."]}},
             {"response_format": {"type": "json_object"}},
             {"reasoning_effort": "low"},
             {"thinking": {"type": "enabled"}},
@@ -700,16 +920,9 @@ class TestStopSequence:
         assert stop_at_json(model, schema=Person).invoke("Who?").text == '{"name": "}"}'
         assert "stop" not in model.calls[0].kwargs
 
-    def test_a_fallback_inside_is_streamed(self) -> None:
-        model = judge()
-        wrapped = stop_at_json(model.with_fallbacks([scripted()]), schema=Verdict)
-        assert wrapped.invoke("Judge.").text == FLAT
-        assert "stop" not in model.calls[0].kwargs
-
     @every_way
     async def test_a_provider_that_ignores_it_changes_nothing(self, ask: Ask) -> None:
-        model = Pieces(pieces=chunks(FLAT, TALK))
-        model = _NamedPieces(pieces=model.pieces)
+        model = _NamedPieces(pieces=chunks(FLAT, TALK))
         answer = await ask(stop_at_json(model, schema=Verdict), "Judge.")
         assert answer.text == FLAT
 
@@ -723,13 +936,55 @@ class TestStopSequence:
         )
         assert answer.response_metadata["finish_reason"] == "length"
         assert not answer.text.endswith("}")
-        assert done(answer) == []
+        assert said(answer) == [INCOMPLETE]
+
+    @pytest.mark.parametrize(
+        "reason",
+        [
+            {"finish_reason": "stop"},
+            {"stop_reason": "stop_sequence"},
+            {"stop_reason": "end_turn"},
+            {"stopReason": "stop_sequence"},
+        ],
+    )
+    @every_way
+    async def test_the_brace_is_put_behind_an_answer_that_was_stopped(
+        self, ask: Ask, reason: dict[str, str]
+    ) -> None:
+        end = AIMessageChunk(content="", response_metadata=reason)
+        model = _NamedPieces(pieces=chunks(FLAT[:9], FLAT[9:-1], end))
+        answer = await ask(stop_at_json(model, schema=Verdict), "Judge.")
+        assert answer.text == FLAT
+        assert said(answer) == [("stopped", "the JSON value was complete")]
+
+    @pytest.mark.parametrize(
+        "reason",
+        [
+            {},
+            {"finish_reason": "content_filter"},
+            {"finish_reason": "length"},
+            {"stop_reason": "refusal"},
+            {"stop_reason": "max_tokens"},
+            {"stopReason": "guardrail_intervened"},
+            {"stopReason": "content_filtered"},
+        ],
+    )
+    @every_way
+    async def test_no_brace_is_put_behind_an_answer_that_ended_otherwise(
+        self, ask: Ask, reason: dict[str, str]
+    ) -> None:
+        end = AIMessageChunk(content="", response_metadata=reason)
+        model = _NamedPieces(pieces=chunks(FLAT[:9], FLAT[9:-1], end))
+        answer = await ask(stop_at_json(model, schema=Verdict), "Judge.")
+        assert answer.text == FLAT[:-1]
+        assert said(answer) == [INCOMPLETE]
 
     @every_way
     async def test_no_brace_is_put_behind_prose(self, ask: Ask) -> None:
-        answer = await ask(stop_at_json(judge("I cannot."), schema=Verdict), "Judge.")
-        assert answer.text == "I cannot."
-        assert done(answer) == []
+        text = "As (a) or b} it stands"
+        answer = await ask(stop_at_json(judge(text), schema=Verdict), "Judge.")
+        assert answer.text == "As (a) or b"
+        assert said(answer) == [INCOMPLETE]
 
     @every_way
     async def test_an_answer_against_its_schema_says_that_it_was_stopped(
@@ -738,9 +993,7 @@ class TestStopSequence:
         model = judge('{"grade": "a } in a text"}')
         answer = await ask(stop_at_json(model, schema=Verdict), "Judge.")
         assert answer.text == '{"grade": "a '
-        (note,) = answer.response_metadata["lean"]
-        assert note["action"] == "stopped"
-        assert note["reason"] == "the answer ended before its JSON value was complete"
+        assert said(answer) == [INCOMPLETE]
 
     @every_way
     async def test_the_brace_joins_the_last_text_block(self, ask: Ask) -> None:
@@ -764,9 +1017,3 @@ class _NamedPieces(Pieces):
 
     def _get_ls_params(self, stop: Any = None, **kwargs: Any) -> Any:
         return {"ls_provider": "openai", "ls_model_name": "gpt-4o"}
-
-    def _generate(self, *args: Any, **kwargs: Any) -> Any:
-        from langchain_core.outputs import ChatGeneration, ChatResult
-
-        message = AIMessage("".join(str(piece.text) for piece in self.pieces))
-        return ChatResult(generations=[ChatGeneration(message=message)])

@@ -30,6 +30,7 @@ from langchain_lean.errors import ConfigurationError
 from langchain_lean.testing import ScriptedChatModel
 
 COUNTER = TokenCounter()
+STORE = InMemoryVectorStore(DeterministicFakeEmbedding(size=3))
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 BREAD = (
@@ -495,7 +496,7 @@ class TestLexical:
         with pytest.raises(ConfigurationError, match="weights="):
             budget(BREAD).with_lexical(documents(BREAD), weight=0)
         odd: Any = ["text"]
-        with pytest.raises(ConfigurationError, match="documents to search"):
+        with pytest.raises(ConfigurationError, match="documents, not str"):
             budget(BREAD).with_lexical(odd)
         with pytest.raises(ConfigurationError, match="a number above 0"):
             budget(BREAD).with_lexical(documents(BREAD), weight=odd)
@@ -565,7 +566,7 @@ class TestReranker:
         ledger = TokenLedger()
         retriever = budget(BREAD, reranker=Reranker(answer=answer))
         assert texts(await call(retriever, "bread", {"callbacks": [ledger]})) == [BREAD]
-        assert notices(ledger) == [("skipped", f"the reranker failed: {reason}")]
+        assert notices(ledger) == [("skipped", f"Reranker failed: {reason}")]
 
     def test_its_error_is_raised_if_asked(self) -> None:
         reranker = Reranker(answer=TimeoutError())
@@ -584,7 +585,7 @@ class TestFailures:
         failing = Fixed(found=TimeoutError("a user's secret"))
         retriever = BudgetRetriever(retriever=[failing, finding(BREAD)])
         assert texts(await call(retriever, "bread", {"callbacks": [ledger]})) == [BREAD]
-        assert notices(ledger) == [("skipped", "a retriever failed: TimeoutError")]
+        assert notices(ledger) == [("skipped", "Fixed failed: TimeoutError")]
 
     @both
     async def test_it_is_raised_if_asked(self, call: Any) -> None:
@@ -616,7 +617,7 @@ class TestFailures:
         retriever = BudgetRetriever(retriever=RunnableLambda(lambda query: found))
         assert await call(retriever, "bread", {"callbacks": [ledger]}) == []
         assert notices(ledger) == [
-            ("skipped", f"a retriever failed: {reason}"),
+            ("skipped", f"RunnableLambda failed: {reason}"),
             ("returned nothing", "nothing was found"),
         ]
 
@@ -655,9 +656,7 @@ class TestFailures:
         retriever = budget(BREAD, max_tokens=12, embeddings=Counted(answer))
         found = await call(retriever, "sourdough", {"callbacks": [ledger]})
         assert "sourdough" in found[0].page_content
-        assert notices(ledger) == [
-            ("read by words alone", f"the embeddings failed: {reason}")
-        ]
+        assert notices(ledger) == [("read by words alone", f"Counted failed: {reason}")]
 
     def test_the_error_of_the_embeddings_is_raised_if_asked(self) -> None:
         embeddings = Counted(ConnectionError())
@@ -708,7 +707,8 @@ class TestConstruction:
             ({"retriever": []}, "needs a retriever to ask"),
             ({"reranker": "bread"}, "reranker"),
             ({"on_error": "ignore"}, "on_error"),
-            ({"max_doc": 3}, "max_doc: extra inputs"),
+            ({"max_doc": 3}, "no option max_doc; it takes .*max_docs"),
+            ({"retriever": STORE}, r"retriever=store.as_retriever\(\)"),
             ({"baseline_docs": 20}, "needs the model whose input is saved"),
             ({"baseline_docs": 0, "model": "m"}, "baseline_docs: input should"),
         ],
@@ -717,6 +717,12 @@ class TestConstruction:
         with pytest.raises(ConfigurationError, match=says) as caught:
             BudgetRetriever(**{"retriever": finding(BREAD), **options})
         assert "\n" not in str(caught.value)
+
+    @both
+    @pytest.mark.parametrize("query", [{"question": "bread"}, None, ["bread"]])
+    async def test_a_query_is_a_text(self, call: Any, query: Any) -> None:
+        with pytest.raises(ConfigurationError, match="the query as a text, not"):
+            await call(budget(BREAD), query)
 
 
 class TestEmbeddings:
@@ -752,11 +758,19 @@ class TestEmbeddings:
         retriever = budget("Dogs bark. The stock market fell.", max_tokens=6)
         assert texts(retriever.invoke("puppies")) == ["Dogs bark."]
 
-    def test_without_the_extra_words_decide(
-        self, monkeypatch: pytest.MonkeyPatch
+    def test_without_the_extra_words_decide_and_it_is_logged_once(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        monkeypatch.setattr(module, "_installed_embeddings", lambda: None)
-        (sent,) = budget(BREAD, max_tokens=12).invoke("sourdough")
+        def not_installed() -> Any:
+            raise ConfigurationError("It is not installed.")
+
+        monkeypatch.setattr(module, "local_embeddings", not_installed)
+        module._installed_embeddings.cache_clear()
+        with caplog.at_level("WARNING"):
+            retrievers = [budget(BREAD, max_tokens=12) for _ in range(2)]
+        module._installed_embeddings.cache_clear()
+        assert caplog.text.count("reads by words alone") == 1
+        (sent,) = retrievers[0].invoke("sourdough")
         assert sent.page_content == "A sourdough starter makes bread rise slowly."
 
     @both
