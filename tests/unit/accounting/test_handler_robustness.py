@@ -13,6 +13,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, Generation, LLMResult
 
 from langchain_lean import TokenLedger
+from langchain_lean.accounting.recording.events import SAVING_EVENT
 from langchain_lean.accounting.reporting import (
     report_blocked,
     report_notice,
@@ -153,6 +154,6 @@ def test_reporting_never_raises(first: Any, second: Any, third: Any) -> None:
 def test_what_could_not_be_taken_down_is_logged_once(caplog: Any) -> None:
     ledger = TokenLedger()
     for _ in range(5):
-        ledger.on_retriever_end(7, run_id=UUID(int=1))  # type: ignore[arg-type]
+        ledger.on_custom_event(SAVING_EVENT, 7, run_id=UUID(int=1))
     assert len(caplog.records) == 1
-    assert "on_retriever_end" in caplog.text
+    assert "on_custom_event" in caplog.text
