@@ -24,10 +24,15 @@ from langchain_core.runnables.retry import RunnableRetry
 from pydantic import BaseModel
 
 from langchain_lean.budgets.model import BudgetedModel
-from langchain_lean.context.json_answer import JsonAnswer, noted
-from langchain_lean.context.json_end import brackets_of, ends_at_first_brace
-from langchain_lean.context.output_model import AsItIs, Call, OutputModel, inside
-from langchain_lean.context.stop_sequences import takes_stop
+from langchain_lean.context.answers.json_answer import JsonAnswer, noted
+from langchain_lean.context.answers.json_end import brackets_of, ends_at_first_brace
+from langchain_lean.context.answers.output_model import (
+    AsItIs,
+    Call,
+    OutputModel,
+    inside,
+)
+from langchain_lean.context.answers.stop_sequences import takes_stop
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.messages import role
 from langchain_lean.models import (

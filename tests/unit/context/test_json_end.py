@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
-from langchain_lean.context.json_end import (
+from langchain_lean.context.answers.json_end import (
     JsonScanner,
     brackets_of,
     ends_at_first_brace,

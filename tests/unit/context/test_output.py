@@ -29,7 +29,7 @@ from langchain_core.tools import tool
 from pydantic import BaseModel, ConfigDict, Field
 
 from langchain_lean import Budget, BudgetGuard, TokenLedger
-from langchain_lean.context.json_answer import JsonAnswer
+from langchain_lean.context.answers.json_answer import JsonAnswer
 from langchain_lean.context.output import concise, stop_at_json
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.testing import ScriptedChatModel

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from langchain_core.messages import AIMessage, AIMessageChunk
 
-from langchain_lean.context.json_end import JsonScanner
+from langchain_lean.context.answers.json_end import JsonScanner
 from langchain_lean.messages import note
 from langchain_lean.models import finish_reasons
 
