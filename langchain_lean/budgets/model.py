@@ -43,6 +43,7 @@ from langchain_lean.models import (
     without,
     without_tools,
 )
+from langchain_lean.steps import adrive, drive
 
 _Derive = Callable[[Any], Runnable[Any, Any]]
 
@@ -186,7 +187,7 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
         **kwargs: Any,
     ) -> Any:
         call = self._call(input_, config, run_manager.run_id, kwargs)
-        accepted = _drive(self._negotiate(call), self.guard)
+        accepted = drive(self._negotiate(call), self.guard.reserve)
         with _reserved(self.guard, accepted):
             sent = accepted.candidate.messages
             config = self._watched(config, accepted)
@@ -203,7 +204,7 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
         **kwargs: Any,
     ) -> Any:
         call = self._call(input_, config, run_manager.run_id, kwargs)
-        accepted = await _adrive(self._negotiate(call), self.guard)
+        accepted = await adrive(self._negotiate(call), self.guard.areserve)
         with _reserved(self.guard, accepted):
             sent = accepted.candidate.messages
             config = self._watched(config, accepted)
@@ -220,7 +221,7 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
         **kwargs: Any,
     ) -> Iterator[Any]:
         call = self._call(next(inputs), config, run_manager.run_id, kwargs)
-        accepted = _drive(self._negotiate(call), self.guard)
+        accepted = drive(self._negotiate(call), self.guard.reserve)
         chunks = []
         with _reserved(self.guard, accepted):
             sent = accepted.candidate.messages
@@ -239,7 +240,7 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
         call = self._call(await anext(inputs), config, run_manager.run_id, kwargs)
-        accepted = await _adrive(self._negotiate(call), self.guard)
+        accepted = await adrive(self._negotiate(call), self.guard.areserve)
         chunks = []
         with _reserved(self.guard, accepted):
             sent = accepted.candidate.messages
@@ -379,40 +380,6 @@ def _options(candidate: Candidate, given: Mapping[str, Any]) -> dict[str, Any]:
 def _as_it_is(model: Any) -> Runnable[Any, Any]:
     runnable: Runnable[Any, Any] = model
     return runnable
-
-
-def _drive(
-    steps: Generator[Demand, Reservation | Shortage, Accepted], guard: BudgetGuard
-) -> Accepted:
-    try:
-        demand = next(steps)
-        while True:
-            try:
-                outcome = guard.reserve(demand)
-            except CallRefusedError as error:
-                demand = steps.throw(error)
-            else:
-                demand = steps.send(outcome)
-    except StopIteration as done:
-        accepted: Accepted = done.value
-        return accepted
-
-
-async def _adrive(
-    steps: Generator[Demand, Reservation | Shortage, Accepted], guard: BudgetGuard
-) -> Accepted:
-    try:
-        demand = next(steps)
-        while True:
-            try:
-                outcome = await guard.areserve(demand)
-            except CallRefusedError as error:
-                demand = steps.throw(error)
-            else:
-                demand = steps.send(outcome)
-    except StopIteration as done:
-        accepted: Accepted = done.value
-        return accepted
 
 
 @contextmanager

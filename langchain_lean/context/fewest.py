@@ -14,6 +14,7 @@ from langchain_lean.context.shots import (
     is_finite,
 )
 from langchain_lean.errors import ConfigurationError
+from langchain_lean.steps import adrive, drive
 
 OnScore = Callable[[int, float], object]
 """Told the number of examples and their score."""
@@ -86,14 +87,7 @@ def fewest_examples(
     search = _search(
         _checked(examples), checked_number("tolerance", tolerance, 0), on_score
     )
-    subset = next(search)
-    while True:
-        score = evaluate(subset)
-        try:
-            subset = search.send(score)
-        except StopIteration as end:
-            found: FewestExamples = end.value
-            return found
+    return drive(search, evaluate)
 
 
 async def afewest_examples(
@@ -107,14 +101,7 @@ async def afewest_examples(
     search = _search(
         _checked(examples), checked_number("tolerance", tolerance, 0), on_score
     )
-    subset = next(search)
-    while True:
-        score = await evaluate(subset)
-        try:
-            subset = search.send(score)
-        except StopIteration as end:
-            found: FewestExamples = end.value
-            return found
+    return await adrive(search, evaluate)
 
 
 def _search(

@@ -31,8 +31,6 @@ from langchain_lean.context.retrieval.calls import (
     Rerank,
     Retrieve,
     WrongTypeError,
-    arun,
-    run,
 )
 from langchain_lean.context.retrieval.lexical import LexicalRetriever
 from langchain_lean.context.retrieval.packing import Limits, Ranked, send
@@ -42,6 +40,7 @@ from langchain_lean.context.retrieval.sentences import Chunk
 from langchain_lean.context.retrieval.vectors import SentenceVectors, as_vectors
 from langchain_lean.embeddings import local_embeddings
 from langchain_lean.errors import ConfigurationError, LeanError
+from langchain_lean.steps import adrive, drive
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +174,8 @@ class BudgetRetriever(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **limits: Any
     ) -> list[Document]:
-        return run(self._steps(query, self._limits(**limits), run_manager))
+        steps = self._steps(query, self._limits(**limits), run_manager)
+        return drive(steps, lambda call: call.run())
 
     async def _aget_relevant_documents(
         self,
@@ -184,7 +184,8 @@ class BudgetRetriever(BaseRetriever):
         run_manager: AsyncCallbackManagerForRetrieverRun,
         **limits: Any,
     ) -> list[Document]:
-        return await arun(self._steps(query, self._limits(**limits), run_manager))
+        steps = self._steps(query, self._limits(**limits), run_manager)
+        return await adrive(steps, lambda call: call.arun())
 
     def _steps(
         self, query: str, limits: Limits, run_manager: _RunManager

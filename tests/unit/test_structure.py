@@ -13,7 +13,15 @@ import langchain_lean
 PACKAGE = Path(langchain_lean.__file__).parent
 
 FLOORS = (
-    ("errors", "messages", "models", "embeddings", "lifecycle", "sqlite_file"),
+    (
+        "errors",
+        "messages",
+        "models",
+        "embeddings",
+        "lifecycle",
+        "sqlite_file",
+        "steps",
+    ),
     ("accounting",),
     ("budgets",),
     ("context", "routing", "caching"),

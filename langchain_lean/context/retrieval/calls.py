@@ -1,9 +1,9 @@
 """What a budget retriever asks of others, each in a sync and an async form."""
 
 import asyncio
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
@@ -14,8 +14,6 @@ from langchain_core.runnables.config import (
     set_config_context,
 )
 
-Result = TypeVar("Result")
-
 
 class Call(Protocol):
     """Something to ask of others."""
@@ -25,38 +23,6 @@ class Call(Protocol):
 
     async def arun(self) -> Any:
         """`run` for asyncio."""
-
-
-def run(steps: Generator[Call, Any, Result]) -> Result:
-    """Take steps that yield what to ask, and are sent the answer or the error."""
-    try:
-        call = next(steps)
-        while True:
-            try:
-                answer = call.run()
-            except Exception as error:
-                call = steps.throw(error)
-            else:
-                call = steps.send(answer)
-    except StopIteration as done:
-        result: Result = done.value
-        return result
-
-
-async def arun(steps: Generator[Call, Any, Result]) -> Result:
-    """`run` for asyncio."""
-    try:
-        call = next(steps)
-        while True:
-            try:
-                answer = await call.arun()
-            except Exception as error:
-                call = steps.throw(error)
-            else:
-                call = steps.send(answer)
-    except StopIteration as done:
-        result: Result = done.value
-        return result
 
 
 class WrongTypeError(TypeError):
