@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _BRACKET = re.compile(r"[{\[]")
+_ANY_BRACKET = re.compile(r"[{\[\]}]")
 _SPACE = re.compile(r"[ \t\n\r]*")
 _PLAIN = re.compile(r'[^"\\]*')
 _ESCAPE = re.compile(r'\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})')
@@ -37,9 +38,10 @@ class JsonScanner:
     string may hold raw newlines and tabs.
 
     Prose and code fences before the value are passed over, and so are brackets that
-    are refused before anything but brackets is in them, such as `[the]` or `{name}`.
-    What is refused later was meant as a value, and is given up with all that follows:
-    to go on within it would find a part of it. Behind prose, empty brackets and lists
+    are refused before anything but brackets is in them, such as `[the]` or `{name}`,
+    with all up to where they are closed. What is refused later was meant as a value,
+    and is given up with all that follows: to go on within it would find a part of it.
+    Behind prose, empty brackets and lists
     of nothing but whole numbers are taken for marks and citations (`[1]`, `[ ]`, `{}`)
     and passed over, too; where the text begins with one, it is the value.
 
@@ -59,6 +61,7 @@ class JsonScanner:
         self._before: list[str] | None = []  # until the first bracket
         self._leads = False
         self._open: list[str] = []
+        self._aside = 0  # brackets of prose that are open
         self._only_brackets = True
         self._is_mark = True
         self._expected = _VALUE
@@ -83,6 +86,8 @@ class JsonScanner:
 
     def _read(self, text: str, at: int) -> int:
         """Read a token, or what there is of one; give where to go on."""
+        if self._aside:
+            return self._to_the_end_of_prose(text, at)
         if not self._open:
             return self._prose(text, at)
         if self._in_string:
@@ -115,6 +120,13 @@ class JsonScanner:
         )
         self._only_brackets = self._is_mark = True
         self._opened(found[0])
+        return found.end()
+
+    def _to_the_end_of_prose(self, text: str, at: int) -> int:
+        found = _ANY_BRACKET.search(text, at)
+        if not found:
+            return len(text)
+        self._aside += 1 if found[0] in "{[" else -1
         return found.end()
 
     def _opened(self, bracket: str) -> None:
@@ -183,6 +195,7 @@ class JsonScanner:
     def _refuse(self) -> None:
         """What is open begins no value: prose, or one that nobody could read."""
         self._given_up = not self._only_brackets
+        self._aside = len(self._open)
         self._open = []
 
 

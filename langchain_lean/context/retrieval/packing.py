@@ -110,9 +110,12 @@ def send(ranked: Sequence[Ranked], limits: Limits, count: Count) -> list[Documen
 
 
 def _some_fits(chunk: Chunk, limits: Limits, count: Count) -> bool:
-    """Whether a sentence fits; one of few characters is not counted."""
+    """Whether a sentence fits; one of few characters is not counted.
+
+    A character has four bytes at most, and a token one at least.
+    """
     most = limits.most
-    return any(len(s) <= most or count(s.strip()) <= most for s in chunk.sentences)
+    return any(4 * len(s) <= most or count(s.strip()) <= most for s in chunk.sentences)
 
 
 def _sent(
@@ -160,7 +163,11 @@ def pack(
     Returns:
         For each document, the numbers of the sentences to send, in their order.
     """
-    sizes = [_estimated_sizes(chunk, count) for chunk in chunks]
+    whole = [count(chunk.text) for chunk in chunks]
+    sizes = [_estimated_sizes(c, size) for c, size in zip(chunks, whole, strict=True)]
+    room = limits.max_tokens - _SEAM * len(chunks)
+    if max(whole, default=0) <= limits.max_doc_tokens and sum(whole) <= room:
+        sizes = [0 * each for each in sizes]
     for _ in range(_ESTIMATES):
         taken = _most_valuable(chunks, values, sizes, limits)
         kept = _by_document(taken, chunks)
@@ -203,9 +210,9 @@ def _by_document(
     return kept
 
 
-def _estimated_sizes(chunk: Chunk, count: Count) -> Floats:
+def _estimated_sizes(chunk: Chunk, whole: int) -> Floats:
     """Tokens of each sentence, from those of the whole text: few texts to count."""
-    return chunk.sizes * (count(chunk.text) / len(chunk.text))
+    return chunk.sizes * (whole / len(chunk.text))
 
 
 def _exact_sizes(chunk: Chunk, count: Count) -> Floats:

@@ -12,9 +12,13 @@ RANK_OFFSET = 60
 
 _NEW = 0.1  # share of a text's words, at most, that stands in sentences of its own
 _FEW_WORDS = 20
-_NEGATIONS = frozenset(
-    "no not never none neither nor nothing without cannot t".split()  # noqa: SIM905
+_TELLING = frozenset(
+    """
+    not no never none neither nor nothing nobody without except unless only hardly
+    barely almost former
+    """.split()  # noqa: SIM905 - a list of words, not of strings
 )
+"""Words that turn what a sentence says into something else."""
 
 
 class Candidate(NamedTuple):
@@ -71,8 +75,9 @@ def _worded(ranking: Sequence[Document]) -> Iterable[Document]:
 def distinct(chunks: Iterable[Chunk], limit: int) -> dict[int, int]:
     """The first texts that each say something of their own.
 
-    Left out is a text whose sentences stand in a better one, or all but a tenth of it:
-    that may differ in plain words, but in no number, no name and no negation.
+    Left out is a text whose sentences stand in a better one, white space and the stops
+    at their end aside. A tenth of it may be sentences that say a little more or less
+    there: a plain word, no number, no name, no negation.
 
     Args:
         chunks: Texts, best first.
@@ -99,16 +104,11 @@ def distinct(chunks: Iterable[Chunk], limit: int) -> dict[int, int]:
 def _repeats(chunk: Chunk, better: Chunk) -> bool:
     if not _may_repeat(chunk.vocabulary, better.vocabulary):
         return False
-    new = [word for words in chunk.beyond(better) for word in words]
-    if not new:
-        return True
-    if len(new) > _NEW * sum(map(len, chunk.words)):
+    new = [words for words in chunk.said if words not in better.said]
+    if sum(map(len, new)) > _NEW * sum(map(len, chunk.said)):
         return False
-    known = {word.lower() for words in better.words for word in words}
-    missing = {word.lower() for words in better.beyond(chunk) for word in words}
-    unlike = [word for word in new if word.lower() not in known]
-    negated = _NEGATIONS & (missing | {word.lower() for word in new})
-    return not negated and all(map(_is_plain, unlike))
+    old = [words for words in better.said if words not in chunk.said]
+    return all(any(_nearly_same(n, o) for o in old) for n in new)
 
 
 def _may_repeat(some: frozenset[str], better: frozenset[str]) -> bool:
@@ -116,6 +116,24 @@ def _may_repeat(some: frozenset[str], better: frozenset[str]) -> bool:
     return len(some) < _FEW_WORDS or len(some & better) >= len(some) / 2
 
 
+def _nearly_same(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether one of two sentences only says a little more than the other."""
+    return _says_a_little_more(one, other) or _says_a_little_more(other, one)
+
+
+def _says_a_little_more(new: tuple[str, ...], old: tuple[str, ...]) -> bool:
+    """Whether a sentence is another one with some plain words put in."""
+    rest = iter(old)
+    awaited = next(rest, None)
+    added = []
+    for word in new:
+        if word == awaited:
+            awaited = next(rest, None)
+        else:
+            added.append(word)
+    return awaited is None and all(map(_is_plain, added))
+
+
 def _is_plain(word: str) -> bool:
-    """Whether a word is no number and no name, nor of a script without capitals."""
-    return word.isascii() and word.isalpha() and word.islower()
+    """Whether a word is no number and no name, and turns nothing around."""
+    return word.isascii() and word.isalpha() and word.islower() and word not in _TELLING

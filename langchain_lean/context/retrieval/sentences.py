@@ -11,21 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LINE_ENDS = r"\n\r\x0b\x0c\x85\u2028\u2029"
-_STOPS = ".!?…।॥۔؟。！？"
-# The dots of "e.g.", "J. Smith" and "vs." end no sentence, nor does that of "3.14".
-_ABBREVIATED = (
-    r"(?<!\b[A-Za-z])(?<!\b(?:vs|cf|al|Dr|Mr|Ms|St|No))"
-    r"(?<!\b(?:etc|Mrs|Fig|fig|Inc|Ltd))(?<!\bapprox)"
+_SPACED, _UNSPACED_STOPS = ".!?…॥।۔؟", "。！？｡។။።։"
+_STOPS = _SPACED + _UNSPACED_STOPS
+# The dots of "e.g.", "J. Smith", "vs." and "1." end no sentence, nor that of "3.14".
+_NO_ABBREVIATION = (
+    r"(?<!\b[A-Za-z0-9])(?<!\b(?:vs|cf|al|Dr|Mr|Ms|St|No))"
+    r"(?<!\b(?:etc|Mrs|Fig|fig|Inc|Ltd))(?<!\bProf)(?<!\bapprox)"
 )
 _END = (
-    rf"{_ABBREVIATED}[.!?…।॥۔؟]++[\"')\]”’»]*+\s++"
-    rf"|[。！？]++[”’」』）]*+\s*+|[{_LINE_ENDS}]\s*+"
+    rf"(?:{_NO_ABBREVIATION}\.|(?!\.(?![{_SPACED}]))[{_SPACED}]++)"
+    r"[\"')\]”’»]*+\s++"
+    rf"|[{_UNSPACED_STOPS}]++[”’」』）]*+\s*+|[{_LINE_ENDS}]\s*+"
 )
 # Possessive throughout: nothing is looked at twice, and no sentence is blank.
 _SENTENCE = re.compile(
     rf"[^{_LINE_ENDS}{_STOPS}]*+"
     rf"(?:(?!{_END})[{_STOPS}]++[^{_LINE_ENDS}{_STOPS}]*+)*+(?:{_END}|\Z)"
 )
+_CLOSING = re.compile(rf"[\s{_STOPS}\"')\]”’»」』）]+\Z")
 _WORD = re.compile(r"(?<!\w['’])\w+")  # the "s" of "Claude's" is no word
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 _ENDINGS = ("ing", "ed", "es", "s")
@@ -83,18 +86,10 @@ class Chunk:
         return frozenset(self._lower.split())
 
     @cached_property
-    def words(self) -> list[tuple[str, ...]]:
-        """The words of each sentence."""
-        return [tuple(_WORD.findall(sentence)) for sentence in self.sentences]
-
-    @cached_property
-    def said(self) -> frozenset[str]:
-        """The sentences without case, punctuation and white space."""
-        return frozenset(map(_plain, self.words))
-
-    def beyond(self, other: "Chunk") -> list[tuple[str, ...]]:
-        """The words of each sentence that does not stand in another text."""
-        return [words for words in self.words if _plain(words) not in other.said]
+    def said(self) -> dict[tuple[str, ...], None]:
+        """The words of each sentence, without the stops at its end, each once."""
+        bare = (_CLOSING.sub("", sentence) for sentence in self.sentences)
+        return dict.fromkeys(tuple(sentence.split()) for sentence in bare)
 
     @cached_property
     def _lower(self) -> str:
@@ -194,7 +189,3 @@ def _terms(word: str) -> list[str]:
         if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_STEM:
             return [word.removesuffix(ending)]
     return [word]
-
-
-def _plain(words: Iterable[str]) -> str:
-    return " ".join(words).lower()

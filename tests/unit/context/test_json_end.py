@@ -130,10 +130,10 @@ def test_what_is_found_is_a_json_value(text: str) -> None:
         'Use {name} and [01] and {}, then {"a": 1}',
         'See [1] and [2, 3]. {"a": 1}',
         '- [ ] an open task, {} for empty: {"a": 1}',
-        '[see {"a": 1}',
-        '[[[[x {"a": 1}',
+        '[see [this]] {"a": 1}',
+        '[[[[x]]]] {"a": 1}',
         '{"raw\n": "a\tb\r\x00"}',
-        '{{"a": 1}',
+        '{{name}} {"a": 1}',
         '["a", 1234567890.25]',
         "The list: [1.5, 2]",
         "The names: [[1, 2], [3]]",
@@ -209,7 +209,7 @@ def test_a_value_within_one_of_the_wrong_kind_does_not_count() -> None:
 
 
 def test_ten_thousand_open_brackets_are_read_in_one_go() -> None:
-    text = "[" * 10_000 + 'x {"a": 1}'
+    text = "[" * 10_000 + "x" + "]" * 10_000 + '{"a": 1}'
     assert end_of(text + " and so on") == len(text)
 
 
@@ -330,3 +330,22 @@ def test_a_schema_says_what_its_value_begins_with(
     schema: dict[str, Any], brackets: str
 ) -> None:
     assert brackets_of(schema) == brackets
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{items: ["a"], n: 2}',
+        "{'items': [\"it's\"], 'n': 2}",
+        '{ // list\n "tags": ["a"], "n": 1}',
+        '{“a”: {"b": 1}, “c”: 2}',
+        '[\n  {name: "x", tags: ["a"]},\n {name: "y"}]',
+        '[None, {"a": 1}]',
+        'I see [three options: {"a": 1}',
+        '{{"a": 1}, "b": 2}',
+    ],
+)
+def test_a_bracket_that_holds_no_json_holds_no_value_either(text: str) -> None:
+    scanner = JsonScanner()
+    assert scanner.feed(text) is None
+    assert not scanner.complete

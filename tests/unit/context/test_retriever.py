@@ -218,6 +218,20 @@ class TestBudget:
         assert COUNTER.count(sent.page_content) <= 8
         assert len(await call(retriever, "bread")) == 3
 
+    def test_a_document_that_cannot_fit_takes_no_place_in_any_script(self) -> None:
+        cuneiform = "".join(map(chr, range(0x12000, 0x120A0)))
+        found = budget(cuneiform, "Refunds take five days.", max_docs=1)
+        assert texts(found.invoke("refunds")) == ["Refunds take five days."]
+
+    def test_what_fits_whole_is_sent_whole(self) -> None:
+        mixed = "\n".join(
+            f"{'ab' * n} {chr(0x4E00 + n) * (n % 7)} line {n}" for n in range(38)
+        )
+        (sent,) = budget(
+            mixed, min_gain=0, max_doc_tokens=2000, max_tokens=COUNTER.count(mixed) + 8
+        ).invoke("line")
+        assert sent.page_content == mixed.strip()
+
     def test_an_over_full_document_takes_nothing_from_the_others(self) -> None:
         dense = "alpha beta " + "".join(map(chr, range(0x13000, 0x1301E)))
         easy = "the quick brown fox and the dog met again on a day without a number"
@@ -261,6 +275,10 @@ class TestChoice:
         [
             ("so we moved on. and it was agreed. fine?", 3),
             ("Use rye, e.g.  flour. J. Smith vs. Dr. No, approx. 3.5 kg.", 2),
+            ("Is it vitamin C? Yes! Is he Mr! And so on etc... Then more.", 5),
+            ("1. First Prof. Smith. 2. Second.", 2),
+            ("日本｡半角｡です", 3),
+            ("ខ្មែរ។ ភាសា។", 2),
             ("यह एक है। यह दो है। यह तीन है।", 3),
             ("یہ ایک ہے۔ یہ دو ہے۔", 2),
             ("هل هذا واحد؟ هذا اثنان.", 2),
@@ -343,8 +361,7 @@ class TestDuplicates:
         ("old", "new"),
         [
             ("oven is hot", "oven is very hot"),
-            ("oven is hot.", "OVEN   is hot!"),
-            ("oven is hot.", "oven is hot.\n(copy)"),
+            ("oven is hot.", "oven   is hot!\n"),
         ],
     )
     def test_a_document_that_repeats_a_better_one_is_left_out(
@@ -353,9 +370,11 @@ class TestDuplicates:
         rest = " ".join(f"Line {word} of the text is the same." for word in WORDS)
         long = f"{BREAD} {rest}"
         again = long.replace(old, new)
-        found = budget(long, again, CARS, min_gain=0).invoke("bread")
-        assert [each.metadata["n"] for each in found] == [0, 2]
-        assert found[0].metadata["lean"]["duplicates"] == 1
+        found = budget(again, long, CARS, min_gain=0).invoke("bread")
+        duplicates = {
+            each.metadata["n"]: each.metadata["lean"]["duplicates"] for each in found
+        }
+        assert duplicates in ({0: 1, 2: 0}, {1: 1, 2: 0})
 
     def test_a_part_of_a_better_document_is_left_out(self) -> None:
         part = "Salt makes bread taste better. The oven is hot."
@@ -370,6 +389,14 @@ class TestDuplicates:
             ("He is not allergic to bread.", "He is allergic to bread."),
             ("The bread comes in March.", "The bread comes in May."),
             ("The baker was Alice.", "The baker was Maria."),
+            ("You can do it.", "You can't do it."),
+            ("It was 5 degrees.", "It was -5 degrees."),
+            ("Use it if a == b.", "Use it if a != b."),
+            ("From 3 to 5 go.", "From 5 to 3 go."),
+            ("Alice pays Bob.", "Bob pays Alice."),
+            ("Bread is allowed.", "Bread is forbidden."),
+            ("Bread is sold here.", "Bread is only sold here."),
+            ("दिन", "दान"),
             ("面包三百元。", "面包五百元。"),
         ],
     )
