@@ -2,17 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import (
-    AIMessage,
-    AIMessageChunk,
-    BaseMessage,
-    ToolCall,
-    ToolMessage,
-)
-from langchain_core.messages.ai import add_ai_message_chunks
+from langchain_core.messages import AIMessage, BaseMessage, ToolCall, ToolMessage
 
 EXAMPLE_NAMES = ("example_user", "example_assistant")
 """The names OpenAI documents for messages that are few-shot examples."""
@@ -172,28 +165,6 @@ def note(message: AIMessage, *, lever: str, action: str, reason: str) -> None:
     done = {"lever": lever, "action": action, "reason": reason}
     notes = message.response_metadata.get("lean", [])
     message.response_metadata["lean"] = [*notes, done]
-
-
-def notes_chunk(
-    chunks: Sequence[Any], write: Callable[[AIMessage], None]
-) -> Iterator[AIMessageChunk]:
-    """The empty chunk that carries the notes on a streamed answer.
-
-    Args:
-        chunks: All chunks of the answer.
-        write: Writes the notes on the merged answer.
-
-    Yields:
-        One chunk; none if nothing was noted, or the stream was not one of messages.
-    """
-    if not chunks or not all(isinstance(chunk, AIMessageChunk) for chunk in chunks):
-        return
-    whole = add_ai_message_chunks(chunks[0], *chunks[1:])
-    before = whole.response_metadata.get("lean", [])
-    write(whole)
-    notes = whole.response_metadata.get("lean", [])[len(before) :]
-    if notes:
-        yield AIMessageChunk(content="", id=whole.id, response_metadata={"lean": notes})
 
 
 def _is_static(message: BaseMessage) -> bool:

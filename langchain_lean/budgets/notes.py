@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.runnables import Runnable
 
 from langchain_lean.accounting.reporting import report_saving
 from langchain_lean.accounting.usage import TokenUsage
 from langchain_lean.budgets.demands import Demand, Reservation
 from langchain_lean.budgets.fitting import Candidate
-from langchain_lean.messages import note, notes_chunk
+from langchain_lean.messages import note
 from langchain_lean.models import ended_on_cap
 
 _LEVER = "budget"
@@ -56,7 +56,14 @@ def last_chunk(accepted: Accepted, chunks: list[Any]) -> Iterator[AIMessageChunk
     """The empty chunk that carries what was done to a streamed answer."""
     if accepted.candidate.output is None and not accepted.candidate.notes:
         return
-    yield from notes_chunk(chunks, partial(note_what_was_done, accepted))
+    if not chunks or not all(isinstance(chunk, AIMessageChunk) for chunk in chunks):
+        return
+    whole = add_ai_message_chunks(chunks[0], *chunks[1:])
+    before = whole.response_metadata.get("lean", [])
+    note_what_was_done(accepted, whole)
+    notes = whole.response_metadata.get("lean", [])[len(before) :]
+    if notes:
+        yield AIMessageChunk(content="", id=whole.id, response_metadata={"lean": notes})
 
 
 def _report_saving(accepted: Accepted, answer: AIMessage) -> None:

@@ -45,7 +45,7 @@ def fuse(
 
     Args:
         rankings: Documents, best first. Equal texts are one document, of which the
-            first is kept; texts without a word are left out.
+            first is kept; blank texts are left out.
         weights: What each ranking counts.
 
     Returns:

@@ -449,9 +449,6 @@ class TestSeveral:
             await barrier.wait()
             return documents(BREAD)
 
-        async def no(query: str) -> list[Document]:
-            raise NotImplementedError
-
         retriever = BudgetRetriever(retriever=[RunnableLambda(wait)] * 3)
         assert texts(await retriever.ainvoke("bread")) == [BREAD]
 
