@@ -453,13 +453,16 @@ class TestStepLimits:
     def test_runs_at_the_same_time_do_not_share_their_limit(self) -> None:
         """deepagentsjs#646, in parallel."""
         guard = BudgetGuard(Budget(calls=3, per="run"))
+        models = [ScriptedChatModel(responses=[looking], loop=True) for _ in range(4)]
+        # Made before the threads: pydantic changes the process's warning filters
+        # while a tool is made, which is not safe in several threads.
+        agents = [sub_agents(model, parallel=2) for model in models]
 
-        def run(_: int) -> int:
-            model = ScriptedChatModel(responses=[looking], loop=True)
-            agent, outer = sub_agents(model, parallel=2)
+        def run(number: int) -> int:
+            agent, outer = agents[number]
             with pytest.raises(BudgetExceededError):
                 agent.invoke({"messages": [("human", "q")]}, {"callbacks": [guard]})
-            return len(outer.calls) + len(model.calls)
+            return len(outer.calls) + len(models[number].calls)
 
         with ThreadPoolExecutor(4) as pool:
             assert list(pool.map(run, range(4))) == [3, 3, 3, 3]
