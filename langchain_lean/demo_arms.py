@@ -3,7 +3,7 @@
 Values in, values out: an arm is a graph and a ledger, a result its answers and figures.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -24,7 +24,7 @@ from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.report.data import Line, Report
 from langchain_lean.context.retriever import BudgetRetriever
 from langchain_lean.demo_data import EMBEDDINGS, Chat, Question
-from langchain_lean.models import chat_model_of
+from langchain_lean.models import ls_params
 
 _CHUNKS = 20
 _RULES = (
@@ -194,7 +194,7 @@ def lean_arm(
         ConfigurationError: If the model does not say its name, or the `local` extra is
             not installed.
     """
-    said = _ls_params(model)
+    said = ls_params(model)
     retriever = BudgetRetriever(
         retriever=_whole_documents(index),
         baseline_docs=_CHUNKS,
@@ -206,12 +206,6 @@ def lean_arm(
 
 def _whole_documents(index: VectorStore) -> BaseRetriever:
     return index.as_retriever(search_kwargs={"k": _CHUNKS})
-
-
-def _ls_params(model: BaseChatModel) -> Mapping[str, Any]:
-    """How a model calls itself, as a ledger hears it."""
-    bound = chat_model_of(model)
-    return bound.model._get_ls_params(**bound.options)
 
 
 def _arm(name: str, model: BaseChatModel, retriever: BaseRetriever) -> Arm:

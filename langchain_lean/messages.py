@@ -5,7 +5,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, ToolCall, ToolMessage
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    ToolCall,
+    ToolMessage,
+    convert_to_messages,
+)
+from langchain_core.prompt_values import PromptValue
 
 EXAMPLE_NAMES = ("example_user", "example_assistant")
 """The names OpenAI documents for messages that are few-shot examples."""
@@ -89,7 +98,7 @@ def static_prefix(messages: Sequence[BaseMessage]) -> int:
     """
     end = index = 0
     while index < len(messages):
-        if _is_static(messages[index]):
+        if is_static(messages[index]):
             index += 1
             end = index
         elif is_example_pair(messages[index : index + 2]):
@@ -97,6 +106,14 @@ def static_prefix(messages: Sequence[BaseMessage]) -> int:
         else:
             break
     return end
+
+
+def is_static(message: BaseMessage) -> bool:
+    """Whether a message says by itself that no turn changes it.
+
+    These are system messages, and those with one of `EXAMPLE_NAMES`.
+    """
+    return role(message) == "system" or message.name in EXAMPLE_NAMES
 
 
 def is_example_pair(pair: Sequence[BaseMessage]) -> bool:
@@ -153,6 +170,27 @@ def unpaired_tool_messages(messages: Sequence[BaseMessage]) -> list[ToolMessage]
     return orphans
 
 
+def in_words(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """A chat with its tool calls and results put into words.
+
+    Args:
+        messages: A chat, with tool calls that may have no result yet.
+
+    Returns:
+        As many messages, none of them with a tool call or of role `tool`.
+    """
+    answered = {m.tool_call_id for m in messages if isinstance(m, ToolMessage)}
+    names = {call["id"]: call["name"] for m in messages for call in tool_calls(m)}
+    return [_in_words(message, answered, names) for message in messages]
+
+
+def prompt_messages(prompt: LanguageModelInput) -> list[BaseMessage]:
+    """The messages of whatever a chat model takes."""
+    if isinstance(prompt, PromptValue):
+        return prompt.to_messages()
+    return convert_to_messages([prompt] if isinstance(prompt, str) else prompt)
+
+
 def note(message: AIMessage, *, lever: str, action: str, reason: str) -> None:
     """Say on an answer what was done to it, in `response_metadata["lean"]`.
 
@@ -167,8 +205,45 @@ def note(message: AIMessage, *, lever: str, action: str, reason: str) -> None:
     message.response_metadata["lean"] = [*notes, done]
 
 
-def _is_static(message: BaseMessage) -> bool:
-    return role(message) == "system" or message.name in EXAMPLE_NAMES
+def _in_words(
+    message: BaseMessage, answered: set[str], names: dict[str | None, str]
+) -> BaseMessage:
+    if isinstance(message, ToolMessage):
+        name = message.name or names.get(message.tool_call_id) or "a tool"
+        return HumanMessage(f"[Result of {name}]\n{message_text(message)}")
+    calls = _asked_for(message)
+    if not calls:
+        return message
+    said = message_text(AIMessage(message.content))
+    return AIMessage("\n".join([*filter(None, [said]), *_called(calls, answered)]))
+
+
+def _asked_for(message: BaseMessage) -> list[tuple[str, str | None, object]]:
+    """Name, id and arguments of the tool calls of an answer, broken ones among them."""
+    calls: list[tuple[str, str | None, object]] = [
+        (call["name"], call["id"], call["args"]) for call in tool_calls(message)
+    ]
+    invalid = message.__dict__.get("invalid_tool_calls") or ()
+    calls += [(c["name"] or "a tool", c["id"], c["args"]) for c in invalid]
+    raw = message.additional_kwargs.get("tool_calls") if not calls else None
+    for call in raw or ():
+        called = call.get("function") or {}
+        name, args = called.get("name") or "a tool", called.get("arguments") or ""
+        calls.append((name, call.get("id"), args))
+    return calls
+
+
+def _called(
+    calls: Sequence[tuple[str, str | None, object]], answered: set[str]
+) -> list[str]:
+    lines = []
+    for name, call_id, given in calls:
+        args = given
+        if not isinstance(given, str):
+            args = json.dumps(given, ensure_ascii=False, default=str)
+        ran = "" if call_id in answered else ", which was not run"
+        lines.append(f"[Called {name} with {args}{ran}]")
+    return lines
 
 
 def _block_text(block: str | Mapping[str, Any]) -> str:

@@ -85,6 +85,19 @@ def chat_model_of(runnable: Any) -> Bound:
     return Bound(runnable, options, {**metadata, **(runnable.metadata or {})})
 
 
+def ls_params(model: Any) -> Mapping[str, Any]:
+    """How a model calls itself in the metadata of its calls, as a ledger hears it.
+
+    Args:
+        model: A chat model, or one with something bound to it.
+
+    Returns:
+        `ls_model_name`, `ls_provider` and the like, as far as it says them.
+    """
+    bound = chat_model_of(model)
+    return bound.model._get_ls_params(**bound.options)
+
+
 def capped(model: Any, tokens: int) -> Any:
     """The model with its answers capped, in the way its class has.
 

@@ -23,9 +23,7 @@ from langchain_core.callbacks import (
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import (
     BaseMessage,
-    convert_to_messages,
 )
-from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from langchain_lean.budgets.demands import Demand, Reservation, Shortage
@@ -35,6 +33,7 @@ from langchain_lean.budgets.fitting import ACTIONS, Action, Candidate, options
 from langchain_lean.budgets.guard import BudgetGuard, reserved_ahead
 from langchain_lean.budgets.notes import Accepted, last_chunk, note_what_was_done
 from langchain_lean.errors import ConfigurationError
+from langchain_lean.messages import prompt_messages
 from langchain_lean.models import (
     CAPS,
     TOOLS,
@@ -275,7 +274,7 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
     ) -> _Call:
         metadata = config.get("metadata") or {}
         outermost = self.guard.outermost_run(run_id)
-        return _Call(_messages(input_), options, metadata, outermost)
+        return _Call(prompt_messages(input_), options, metadata, outermost)
 
     def _negotiate(
         self, call: _Call
@@ -393,9 +392,3 @@ def _reserved(guard: BudgetGuard, accepted: Accepted) -> Iterator[None]:
         for _, unused in ahead:
             guard.free(unused)
         ahead.clear()
-
-
-def _messages(input_: LanguageModelInput) -> list[BaseMessage]:
-    if isinstance(input_, PromptValue):
-        return input_.to_messages()
-    return convert_to_messages([input_] if isinstance(input_, str) else input_)

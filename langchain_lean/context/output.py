@@ -15,9 +15,7 @@ from langchain_core.messages import (
     AIMessage,
     BaseMessage,
     SystemMessage,
-    convert_to_messages,
 )
-from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableWithFallbacks
 from langchain_core.runnables.base import RunnableBindingBase
 from langchain_core.runnables.retry import RunnableRetry
@@ -34,7 +32,7 @@ from langchain_lean.context.answers.output_model import (
 )
 from langchain_lean.context.answers.stop_sequences import takes_stop
 from langchain_lean.errors import ConfigurationError
-from langchain_lean.messages import role
+from langchain_lean.messages import prompt_messages, role
 from langchain_lean.models import (
     TOOLS,
     capped,
@@ -62,7 +60,7 @@ class ConciseModel(OutputModel):
         )
 
     def _call(self, input_: LanguageModelInput, options: Mapping[str, Any]) -> Call:
-        sent = _instructed(_messages(input_), self.instruction)
+        sent = _instructed(prompt_messages(input_), self.instruction)
         return Call(sent, options, _ConciseAnswer(self.has_cap))
 
 
@@ -247,12 +245,6 @@ def _instructed(messages: list[BaseMessage], instruction: str) -> list[BaseMessa
             extended = message.model_copy(update={"content": content})
             return [*messages[:index], extended, *messages[index + 1 :]]
     return [SystemMessage(instruction), *messages]
-
-
-def _messages(input_: LanguageModelInput) -> list[BaseMessage]:
-    if isinstance(input_, PromptValue):
-        return input_.to_messages()
-    return convert_to_messages([input_] if isinstance(input_, str) else input_)
 
 
 def _may_call_tools(options: Mapping[str, Any]) -> bool:
