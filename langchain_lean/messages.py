@@ -125,7 +125,9 @@ def is_example_pair(pair: Sequence[BaseMessage]) -> bool:
     return roles == ("human", "ai") and not tool_calls(answer)
 
 
-def turns(messages: Sequence[BaseMessage]) -> list[list[BaseMessage]]:
+def turns(
+    messages: Sequence[BaseMessage], *, begins: str = "human"
+) -> list[list[BaseMessage]]:
     """Split a chat into turns that can be dropped whole.
 
     A turn begins with a human message and holds every answer, tool call and tool
@@ -134,6 +136,8 @@ def turns(messages: Sequence[BaseMessage]) -> list[list[BaseMessage]]:
 
     Args:
         messages: A chat, in order.
+        begins: The role a turn begins with; with `ai`, a turn of a chat is split into
+            the steps of an agent.
 
     Returns:
         The turns in order; what stands before the first human message is the first.
@@ -142,7 +146,7 @@ def turns(messages: Sequence[BaseMessage]) -> list[list[BaseMessage]]:
     left = Counter(m.tool_call_id for m in messages if isinstance(m, ToolMessage))
     awaited: set[str | None] = set()
     for message in messages:
-        if not found or (role(message) == "human" and not awaited):
+        if not found or (role(message) == begins and not awaited):
             found.append([])
         found[-1].append(message)
         if isinstance(message, ToolMessage):

@@ -1,11 +1,13 @@
 """Pure helpers on chat models and what is bound to them."""
 
+import sys
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.runnables import (
+    RunnableConfig,
     RunnableParallel,
     RunnableSequence,
     RunnableWithFallbacks,
@@ -37,6 +39,8 @@ TOOLS = (
 
 _ENDED_ON_CAP = ("length", "max_tokens", "MAX_TOKENS", "max_output_tokens")
 _REASONS = ("finish_reason", "stop_reason", "stopReason", "done_reason")
+
+_MARKS_INTERNAL_CALLS = "langchain.agents.middleware.internal_call_transformer"
 
 _SENT_AS_THEY_ARE = ("extra_body", "model_kwargs")
 _SENT_ALONE = ("inferenceConfig", "inference_config")
@@ -96,6 +100,27 @@ def ls_params(model: Any) -> Mapping[str, Any]:
     """
     bound = chat_model_of(model)
     return bound.model._get_ls_params(**bound.options)
+
+
+def own_call(config: RunnableConfig, source: str) -> RunnableConfig:
+    """The configuration of a call that a lever makes on its own behalf.
+
+    Args:
+        config: The configuration of the run it is part of.
+        source: The lever, for `lc_source`.
+
+    Returns:
+        The same, marked so that a ledger knows whose cost it is and no stream of a
+        graph or an agent shows the answer.
+    """
+    # Who runs no agent has not imported it, and has no stream that would look for it.
+    agents = sys.modules.get(_MARKS_INTERNAL_CALLS)
+    internal = agents.internal_call_metadata() if agents else {}
+    return {
+        **config,
+        "tags": [*(config.get("tags") or []), "nostream"],
+        "metadata": {**(config.get("metadata") or {}), **internal, "lc_source": source},
+    }
 
 
 def capped(model: Any, tokens: int) -> Any:

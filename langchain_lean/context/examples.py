@@ -19,6 +19,7 @@ from langchain_lean.accounting.metered import metered
 from langchain_lean.accounting.reporting import report_saving
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.accounting.usage import TokenUsage
+from langchain_lean.context.checks import checked_count, checked_number
 from langchain_lean.context.fewest import (
     FewestExamples,
     afewest_examples,
@@ -29,9 +30,7 @@ from langchain_lean.context.shots import (
     ExamplePrompt,
     Rows,
     Shot,
-    checked_count,
     checked_example,
-    checked_number,
     compared,
     directions,
     nearest,

@@ -31,6 +31,7 @@ from langchain_lean.context.answers.output_model import (
     inside,
 )
 from langchain_lean.context.answers.stop_sequences import takes_stop
+from langchain_lean.context.checks import checked_count
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.messages import prompt_messages, role
 from langchain_lean.models import (
@@ -133,10 +134,10 @@ def concise(
         ConfigurationError: If it is no chat model, a number is not a whole one from
             1 on, or the cap leaves no room behind the model's `budget_tokens`.
     """
-    _check_whole("sentences", sentences)
+    checked_count("sentences", sentences)
     _check_model(model, "concise")
     if max_tokens is not None:
-        _check_whole("max_tokens", max_tokens)
+        checked_count("max_tokens", max_tokens)
         thinking = thinking_budget(model)
         if thinking >= max_tokens:
             msg = f"Give max_tokens= more than the {thinking:,} the model may think."
@@ -279,10 +280,4 @@ def _check_streams(model: Any) -> None:
         raise ConfigurationError(msg)
     if not isinstance(model, BaseChatModel):
         msg = "Put stop_at_json around the chat model, and parsers behind it."
-        raise ConfigurationError(msg)
-
-
-def _check_whole(name: str, number: Any) -> None:
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        msg = f"Give {name}= a whole number of at least 1."
         raise ConfigurationError(msg)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
 from langchain_core.messages import BaseMessage, HumanMessage
@@ -139,38 +137,3 @@ def require(example: Example, keys: Sequence[str], option: str, position: int) -
             f"Example {position} lacks {missing[0]!r}, which {option}= asks for; "
             "add it to the example."
         )
-
-
-def checked_count(option: str, value: object) -> int:
-    """A whole number of at least 1.
-
-    Raises:
-        ConfigurationError: If it is none.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigurationError(
-            f"{option}= is a whole number of at least 1, not {value!r}."
-        )
-    return value
-
-
-def checked_number(
-    option: str, value: float, low: float, high: float = math.inf
-) -> float:
-    """A number from `low` to `high`.
-
-    Raises:
-        ConfigurationError: If it is none.
-    """
-    if not is_finite(value) or not low <= value <= high:
-        end = "on" if high == math.inf else f"to {high}"
-        raise ConfigurationError(
-            f"{option}= is a number from {low} {end}, not {value!r}."
-        )
-    return value
-
-
-def is_finite(value: object) -> bool:
-    """Whether something is a number that can be compared; a bool is none."""
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    return number and math.isfinite(value)  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""What keeps a provider's prompt cache warm: stable prompts, marks and measures."""
