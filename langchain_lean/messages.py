@@ -146,13 +146,16 @@ def turns(
     left = Counter(m.tool_call_id for m in messages if isinstance(m, ToolMessage))
     awaited: set[str | None] = set()
     for message in messages:
-        if not found or (role(message) == begins and not awaited):
+        kind = role(message)
+        if not found or (kind == begins and not awaited):
             found.append([])
         found[-1].append(message)
         if isinstance(message, ToolMessage):
             left[message.tool_call_id] -= 1
-        awaited.update(call["id"] for call in tool_calls(message))
-        awaited = {call_id for call_id in awaited if call_id and left[call_id]}
+        if calls := tool_calls(message):
+            awaited.update(call["id"] for call in calls)
+        if awaited:
+            awaited = {call_id for call_id in awaited if call_id and left[call_id]}
     return found
 
 
@@ -215,7 +218,7 @@ def _in_words(
     if isinstance(message, ToolMessage):
         name = message.name or names.get(message.tool_call_id) or "a tool"
         return HumanMessage(f"[Result of {name}]\n{message_text(message)}")
-    calls = _asked_for(message)
+    calls = _asked_for(message) if role(message) == "ai" else []
     if not calls:
         return message
     said = message_text(AIMessage(message.content))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 from collections import OrderedDict
@@ -12,7 +11,6 @@ from dataclasses import dataclass
 from langchain_core.messages import BaseMessage
 
 from langchain_lean.context.history.summary import Summary
-from langchain_lean.messages import role
 
 SUMMARY = -1
 """In place of a message's position: the summary."""
@@ -53,7 +51,7 @@ class Remembered:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._known: OrderedDict[bytes, Known] = OrderedDict()
+        self._known: OrderedDict[int, Known] = OrderedDict()
         self._lock = threading.Lock()
 
     def find(self, body: Sequence[BaseMessage]) -> Known | None:
@@ -95,20 +93,20 @@ class Remembered:
                 self._known.popitem(last=False)
 
 
-def _digests(messages: Sequence[BaseMessage]) -> list[bytes]:
-    """For each message the digest of the conversation up to it."""
+def _digests(messages: Sequence[BaseMessage]) -> list[int]:
+    """For each message the digest of the conversation up to it.
+
+    Python's own hash is keyed anew in each process, so that nobody can make two
+    conversations look the same.
+    """
     digests = []
-    digest = b""
+    digest = 0
     for message in messages:
         said = message.__dict__
-        parts = (
-            role(message),
-            message.content,
-            message.name,
-            said.get("tool_calls"),
-            said.get("tool_call_id"),
-        )
-        text = json.dumps(parts, default=str)
-        digest = hashlib.blake2b(text.encode(), digest_size=16, key=digest).digest()
+        content = message.content
+        text = content if isinstance(content, str) else json.dumps(content, default=str)
+        rest = (message.name, said.get("tool_calls"), said.get("tool_call_id"))
+        extra = json.dumps(rest, default=str) if any(rest) else ""
+        digest = hash((digest, message.type, text, extra))
         digests.append(digest)
     return digests

@@ -97,4 +97,4 @@ def _newest_usage(messages: Sequence[BaseMessage]) -> tuple[int, TokenUsage | No
 
 
 def _characters(messages: Sequence[BaseMessage]) -> int:
-    return sum(len(message_text(message)) for message in messages)
+    return sum(map(len, map(message_text, messages)))

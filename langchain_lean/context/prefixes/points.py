@@ -12,6 +12,7 @@ from langchain_core.runnables import Runnable
 
 from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.tokens.counter import TokenCounter
+from langchain_lean.context.checks import checked_count
 from langchain_lean.context.prefixes.limits import (
     CacheRules,
     Lifetime,
@@ -31,8 +32,7 @@ from langchain_lean.context.prefixes.worth import (
     checked_lifetime,
     default_prices,
 )
-from langchain_lean.context.shots import checked_count
-from langchain_lean.errors import ConfigurationError, UnpricedModelError
+from langchain_lean.errors import UnpricedModelError
 from langchain_lean.messages import (
     last_human_index,
     prompt_messages,
@@ -162,7 +162,7 @@ def cache_points(
         return replace(as_it_was, reason="no price is known for the model")
     if not worth:
         return replace(as_it_was, reason="too few calls would read it again")
-    return _marked(as_it_was, worth, target, lifetime, cache_key)
+    return _marked(as_it_was, worth, target, rules, lifetime, cache_key)
 
 
 @cache
@@ -224,11 +224,10 @@ def _marked(
     prompt: CachedPrompt,
     spots: Sequence[_Spot],
     target: _Target,
+    rules: CacheRules,
     lifetime: Lifetime,
     cache_key: str | None,
 ) -> CachedPrompt:
-    rules = target.rules
-    assert rules is not None
     given = marks_of(prompt.messages, prompt.tools)
     fit = (s.place for s in spots if _fits(s.place, given, lifetime))
     free = max(rules.marks - len(given), 0)

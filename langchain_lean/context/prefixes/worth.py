@@ -10,8 +10,8 @@ from typing import Literal
 from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.prices.cost import exact
 from langchain_lean.accounting.usage import TokenUsage
+from langchain_lean.context.checks import checked_count
 from langchain_lean.context.prefixes.limits import CacheRules, Lifetime, cache_rules
-from langchain_lean.context.shots import checked_count
 from langchain_lean.errors import ConfigurationError
 
 _MOST_CALLS = 1_000_000
@@ -40,7 +40,7 @@ class BundleOrRetrieve:
 
 @dataclass(frozen=True, slots=True)
 class Pricing:
-    """What input tokens of a model cost: sent plain, written to its cache, read from it.
+    """What input tokens of a model cost, sent anew, written and read.
 
     Attributes:
         book: The prices.
@@ -56,19 +56,22 @@ class Pricing:
 
     def plain(self, tokens: int, calls: int) -> Decimal:
         """Dollars for sending tokens anew with every call."""
-        return self._input(TokenUsage(input=tokens)) * calls
+        with exact():
+            return self._input(TokenUsage(input=tokens)) * calls
 
     def cached(self, tokens: int, calls: int) -> Decimal:
         """Dollars for writing tokens to the cache once, and reading them after that."""
-        written = {f"cache_write_{self.lifetime}": tokens}
-        write = self._input(TokenUsage(input=tokens, **written))
         read = self._input(TokenUsage(input=tokens, cache_read=tokens))
-        return write + read * (calls - 1)
+        if self.lifetime == "5m":
+            write = self._input(TokenUsage(input=tokens, cache_write_5m=tokens))
+        else:
+            write = self._input(TokenUsage(input=tokens, cache_write_1h=tokens))
+        with exact():
+            return write + read * (calls - 1)
 
     def pays(self, tokens: int, calls: int) -> bool:
         """Whether so many calls in a lifetime make up for writing tokens."""
-        with exact():
-            return self.cached(tokens, calls) < self.plain(tokens, calls)
+        return self.cached(tokens, calls) < self.plain(tokens, calls)
 
     def _input(self, usage: TokenUsage) -> Decimal:
         return self.book.cost(usage, self.model, self.provider).input
@@ -127,7 +130,7 @@ def bundle_or_retrieve(
         ("chunk_tokens", chunk_tokens),
         ("prefix_tokens", prefix_tokens),
     ):
-        checked_tokens(name, tokens)
+        checked_count(name, tokens, least=0)
     rules = cache_rules(model, provider)
     checked_lifetime(lifetime, rules, model)
     pricing = Pricing(prices or default_prices(), model, provider, lifetime)
@@ -153,18 +156,6 @@ def bundle_or_retrieve(
         break_even_calls=_first(lambda count: both(count)[0] < both(count)[1]),
         cached=bundle_cost < pricing.plain(whole, calls),
     )
-
-
-def checked_tokens(option: str, value: object) -> int:
-    """A whole number from 0 up.
-
-    Raises:
-        ConfigurationError: If it is none.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        msg = f"{option}= is a whole number of tokens from 0 up, not {value!r}."
-        raise ConfigurationError(msg)
-    return value
 
 
 def checked_lifetime(lifetime: object, rules: CacheRules | None, model: str) -> None:
