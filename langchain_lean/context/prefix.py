@@ -1,0 +1,29 @@
+"""Prompt prefixes that stay the same from call to call, so that providers cache them.
+
+`stable_prefix` puts first what is equal, `before_question` and `in_thread_order` put
+retrieved documents behind it, `cache_points` marks it in the provider's form where that
+pays, `bundle_or_retrieve` says whether all documents belong into it, and
+`PrefixMonitor` tells what broke it and what that cost.
+"""
+
+from langchain_lean.context.prefixes.points import CachedPrompt, cache_points
+from langchain_lean.context.prefixes.stable import (
+    StablePrompt,
+    before_question,
+    in_thread_order,
+    stable_prefix,
+)
+from langchain_lean.context.prefixes.volatile import is_volatile
+from langchain_lean.context.prefixes.worth import BundleOrRetrieve, bundle_or_retrieve
+
+__all__ = [
+    "BundleOrRetrieve",
+    "CachedPrompt",
+    "StablePrompt",
+    "before_question",
+    "bundle_or_retrieve",
+    "cache_points",
+    "in_thread_order",
+    "is_volatile",
+    "stable_prefix",
+]

@@ -1,0 +1,596 @@
+"""Prompts whose prefix stays: what moves, what is marked, and what is worth it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.documents import Document
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+from langchain_core.tools import tool
+from pydantic import BaseModel
+
+from langchain_lean import PriceBook, UnpricedModelError
+from langchain_lean.context.prefix import (
+    before_question,
+    bundle_or_retrieve,
+    cache_points,
+    in_thread_order,
+    is_volatile,
+    stable_prefix,
+)
+from langchain_lean.errors import ConfigurationError
+from langchain_lean.messages import message_text, unpaired_tool_messages
+from langchain_lean.testing import ScriptedChatModel
+
+SONNET = ("claude-sonnet-4-5", "anthropic")
+RULES = "Be kind to all who ask. " * 300
+NOW = "The current time is 2024-05-15 15:00:00 EST."
+CALL: Any = {"name": "search", "args": {"q": "x"}, "id": "c1"}
+
+
+@tool
+def search(q: str) -> str:
+    """Search."""
+    return q
+
+
+@tool
+def add(a: int) -> int:
+    """Add."""
+    return a
+
+
+class Answer(BaseModel):
+    """An answer."""
+
+    text: str
+
+
+def texts(messages: Any) -> list[str]:
+    return [message_text(message) for message in messages]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        NOW,
+        "Today's date: May 15, 2024",
+        "Current date and time: Wed May 15 15:00:00 2024",
+        "System time: 2024-05-15T15:00:00+00:00",
+        "Today is Wednesday, 15 May 2024.",
+        "The current year is 2024.",
+        "It is now 15:30.",
+        "Now: 3 pm",
+        "Built at 15:00 UTC on 2024-05-15",
+        "Answer 123e4567-e89b-12d3-a456-426614174000 only.",
+        "session_id=sess_83fa",
+        "Request ID: 8841",
+        "- **Trace id**: `4bf92f35`",
+        "今天: 2024年5月15日 15:00",
+    ],
+)
+def test_what_changes_from_call_to_call_is_seen(line: str) -> None:
+    assert is_volatile(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Follow the policy of 2024-01-01.",
+        "We open at 09:00 UTC.",
+        "Orders placed today before 17:00 ship the same day.",
+        "The current time limit is 30 days.",
+        "Ask for the session id: it is needed.",
+        "Version 1.2.3 of 12/2023",
+        "Today is a good day.",
+        "Date: 2024-05-15",
+    ],
+)
+def test_what_a_rule_says_is_static(line: str) -> None:
+    assert not is_volatile(line)
+
+
+def test_a_volatile_sentence_goes_behind_the_question() -> None:
+    system = SystemMessage(f"You are a helpful assistant. {NOW} Be brief.\nNo jokes.")
+    prompt = stable_prefix([system, HumanMessage("Why?")])
+    assert texts(prompt.messages) == [
+        "You are a helpful assistant. Be brief.\nNo jokes.",
+        f"Why?\n\n{NOW}",
+    ]
+
+
+def test_a_volatile_line_goes_whole() -> None:
+    system = SystemMessage("Be brief.\n- Today is 2024-05-15\n- Be kind.\n")
+    prompt = stable_prefix([system, HumanMessage("Why?")])
+    assert texts(prompt.messages) == [
+        "Be brief.\n- Be kind.\n",
+        "Why?\n\n- Today is 2024-05-15",
+    ]
+
+
+def test_fenced_blocks_and_json_stay_whole() -> None:
+    text = f"Log:\n```\n{NOW}\n```\n" + '{\n  "time": "2024-05-15T15:00",\n}'
+    messages = [SystemMessage(text), HumanMessage("Why?")]
+    assert texts(stable_prefix(messages).messages) == texts(messages)
+
+
+def test_an_emptied_system_message_is_left_out() -> None:
+    messages = [SystemMessage(NOW), SystemMessage("Be brief."), HumanMessage("Why?")]
+    assert texts(stable_prefix(messages).messages) == ["Be brief.", f"Why?\n\n{NOW}"]
+
+
+def test_blocks_are_kept_as_blocks() -> None:
+    blocks: list[Any] = [
+        {"type": "text", "text": f"Be brief. {NOW}"},
+        {"type": "text", "text": NOW},
+        {"type": "text", "text": NOW, "cache_control": {"type": "ephemeral"}},
+    ]
+    question: list[Any] = [{"type": "image", "url": "https://x.example/a.png"}]
+    prompt = stable_prefix([SystemMessage(blocks), HumanMessage(question)])
+    system, asked = prompt.messages
+    assert system.content == [{"type": "text", "text": "Be brief."}, blocks[2]]
+    assert asked.content == [*question, {"type": "text", "text": f"{NOW}\n{NOW}"}]
+
+
+def test_volatile_text_stays_where_no_human_message_follows() -> None:
+    messages = [SystemMessage(NOW), AIMessage("Hello.")]
+    assert list(stable_prefix(messages).messages) == messages
+
+
+def test_an_example_keeps_its_dates() -> None:
+    messages = [
+        SystemMessage("Be brief."),
+        SystemMessage(NOW, name="example_user"),
+        SystemMessage("Ok.", name="example_assistant"),
+        HumanMessage("Why?"),
+    ]
+    assert list(stable_prefix(messages).messages) == messages
+
+
+@pytest.mark.parametrize(
+    "volatile", [re.compile("weather"), lambda line: "weather" in line]
+)
+def test_one_can_say_oneself_what_is_volatile(volatile: Any) -> None:
+    system = SystemMessage(f"The weather is fine. {NOW}")
+    prompt = stable_prefix([system, HumanMessage("Why?")], volatile=volatile)
+    assert texts(prompt.messages) == [NOW, "Why?\n\nThe weather is fine."]
+
+
+def test_volatile_must_be_a_pattern_or_a_predicate() -> None:
+    with pytest.raises(ConfigurationError, match="pattern or a predicate"):
+        stable_prefix("Hi", volatile="weather")  # type: ignore[arg-type]
+
+
+def test_system_messages_behind_the_chat_come_first_where_none_leads() -> None:
+    messages = [HumanMessage("Why?"), SystemMessage("Be brief.")]
+    assert texts(stable_prefix(messages).messages) == ["Be brief.", "Why?"]
+
+
+def test_a_later_system_message_stays_where_one_leads() -> None:
+    messages = [
+        SystemMessage("Be brief."),
+        HumanMessage("Why?"),
+        SystemMessage("From now on in French."),
+        HumanMessage("Why?"),
+    ]
+    assert list(stable_prefix(messages).messages) == messages
+
+
+def test_tools_stand_by_name_whatever_their_form() -> None:
+    schema = {"type": "function", "function": {"name": "fetch", "parameters": {}}}
+    builtin = {"type": "web_search_20250305"}
+    tools = [search, builtin, Answer, schema, add]
+    ordered = stable_prefix("Hi", tools).tools
+    assert ordered == (Answer, add, schema, search, builtin)
+    assert stable_prefix("Hi", tools[::-1]).tools == ordered
+
+
+def test_keys_of_schemas_have_one_order_and_arguments_keep_theirs() -> None:
+    def schema(*keys: str) -> dict[str, Any]:
+        values = {
+            "type": "object",
+            "properties": {"to": {"type": "string"}, "from": {"type": "string"}},
+            "required": ["to"],
+        }
+        return {"parameters": {key: values[key] for key in keys}, "name": "move"}
+
+    [one] = stable_prefix("Hi", [schema("type", "properties", "required")]).tools
+    [other] = stable_prefix("Hi", [schema("required", "properties", "type")]).tools
+    assert str(one) == str(other)
+    assert list(one["parameters"]["properties"]) == ["to", "from"]
+
+
+def test_two_calls_that_differ_in_the_date_share_the_whole_static_prefix() -> None:
+    def prompt(day: int) -> list[BaseMessage]:
+        time = f"The current time is 2024-05-{day} 15:00:00."
+        return [SystemMessage(f"{time} {RULES}"), HumanMessage("Why?")]
+
+    one, other = (stable_prefix(prompt(day)).messages for day in (15, 16))
+    assert one[0] == other[0] == SystemMessage(RULES)
+    assert one[1] != other[1]
+
+
+SENTENCES = st.sampled_from(
+    [
+        NOW,
+        "Be brief.",
+        "Today's date: 2024-05-15",
+        "- Request ID: ab12",
+        "\n",
+        " ",
+        "\n\n",
+        "Since 2024-01-01 all is well!",
+        "```\n",
+        "“Ünïcode。” ",
+    ]
+)
+TEXTS = st.lists(SENTENCES, max_size=6).map("".join)
+AGENT_STEP: list[BaseMessage] = [
+    AIMessage("", tool_calls=[CALL]),
+    ToolMessage("Found.", tool_call_id="c1"),
+]
+CHATS = st.lists(
+    st.one_of(
+        TEXTS.map(lambda text: [SystemMessage(text)]),
+        TEXTS.map(lambda text: [HumanMessage(text)]),
+        TEXTS.map(lambda text: [SystemMessage([{"type": "text", "text": text}])]),
+        TEXTS.map(lambda text: [AIMessage(text)]),
+        st.just(AGENT_STEP),
+    ),
+    max_size=6,
+).map(lambda parts: [message for part in parts for message in part])
+
+
+def characters(messages: Any) -> Counter[str]:
+    return Counter("".join("".join(texts(messages)).split()))
+
+
+@given(CHATS)
+def test_nothing_is_lost(messages: list[BaseMessage]) -> None:
+    assert characters(stable_prefix(messages).messages) == characters(messages)
+
+
+@given(CHATS)
+def test_done_again_it_changes_nothing(messages: list[BaseMessage]) -> None:
+    once = stable_prefix(messages)
+    assert stable_prefix(once.messages) == once
+
+
+@given(CHATS)
+def test_results_stay_with_their_calls_and_turns_in_order(
+    messages: list[BaseMessage],
+) -> None:
+    ordered = stable_prefix(messages).messages
+    assert len(unpaired_tool_messages(ordered)) == len(unpaired_tool_messages(messages))
+    kinds = [m.type for m in ordered if m.type != "system"]
+    assert kinds == [m.type for m in messages if m.type != "system"]
+
+
+@given(CHATS)
+def test_the_input_stays_as_it_is(messages: list[BaseMessage]) -> None:
+    before = [message.model_copy(deep=True) for message in messages]
+    stable_prefix(messages, [search, add])
+    assert messages == before
+
+
+def test_documents_stand_in_front_of_the_question() -> None:
+    messages = [SystemMessage("Be brief."), HumanMessage("Why?")]
+    documents = [Document("One."), Document("Two.")]
+    prompt = before_question(messages, documents)
+    assert texts(prompt) == ["Be brief.", "One.\n\nTwo.\n\nWhy?"]
+    assert texts(messages) == ["Be brief.", "Why?"]
+    assert before_question(messages, []) == messages
+
+
+def test_documents_are_rendered_as_one_says() -> None:
+    prompt = before_question(
+        [HumanMessage([{"type": "text", "text": "Why?"}])],
+        [Document("One.")],
+        render=lambda documents: f"<doc>{documents[0].page_content}</doc>",
+    )
+    assert texts(prompt) == ["<doc>One.</doc>\nWhy?"]
+
+
+def test_documents_without_a_question_are_an_error() -> None:
+    with pytest.raises(ConfigurationError, match="human message"):
+        before_question([SystemMessage("Be brief.")], [Document("One.")])
+
+
+def test_known_documents_come_first_in_their_earlier_order() -> None:
+    before = [Document("b", id="1"), Document("a"), Document("gone")]
+    now = [Document("new"), Document("a"), Document("newer"), Document("b", id="2")]
+    ordered = in_thread_order(now, before)
+    assert [d.page_content for d in ordered] == ["b", "a", "new", "newer"]
+
+
+@given(st.lists(st.sampled_from("abcdef")), st.lists(st.sampled_from("abcdef")))
+def test_in_thread_order_loses_and_adds_no_document(now: str, before: str) -> None:
+    ordered = in_thread_order(map(Document, now), map(Document, before))
+    assert Counter(d.page_content for d in ordered) == Counter(now)
+
+
+CHAT = [
+    SystemMessage(RULES),
+    HumanMessage("First?"),
+    AIMessage("One."),
+    HumanMessage("Second?"),
+    AIMessage("Two."),
+    HumanMessage("Third?"),
+]
+
+
+def test_marks_go_behind_the_static_prefix_and_the_history() -> None:
+    prompt = cache_points(CHAT, model=SONNET, tools=[search], calls=5)
+    assert prompt.points == (0, 4)
+    assert prompt.tools == (search,)
+    assert prompt.reason == ""
+    assert texts(prompt.messages) == texts(CHAT)
+
+
+def test_a_few_shot_prompt_is_marked_behind_its_examples() -> None:
+    examples = [
+        HumanMessage("1+1?", name="example_user"),
+        AIMessage("2", name="example_assistant"),
+    ]
+    prompt = [CHAT[0], *examples, HumanMessage("2+2?")]
+    assert cache_points(prompt, model=SONNET, calls=5).points == (2,)
+
+
+def test_an_agent_at_work_is_marked_behind_its_newest_result() -> None:
+    prompt = [*CHAT, *AGENT_STEP]
+    assert cache_points(prompt, model=SONNET, calls=5).points == (0, 4, 7)
+
+
+@pytest.mark.parametrize(
+    ("model", "points"),
+    [
+        (("amazon.nova-pro-v1:0", "bedrock"), (0, 2, 4)),
+        (("gpt-5.6", "openai"), (0, 1, 3)),
+    ],
+)
+def test_where_marks_alone_are_found_the_earlier_end_of_history_is_marked_too(
+    model: tuple[str, str], points: tuple[int, ...]
+) -> None:
+    assert cache_points(CHAT, model=model, calls=5).points == points
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (("claude-opus-4-5", "anthropic"), "minimum"),
+        (("claude-from-tomorrow-9", "anthropic"), "minimum"),
+        (("mistral-large", "mistralai"), "no cache points"),
+        (("anthropic.claude-3-haiku-20240307-v1:0", "bedrock"), "no cache points"),
+        (("claude-sonnet-4-5-secret", "google_vertexai"), "no cache points"),
+    ],
+)
+def test_where_the_provider_would_not_cache_the_prompt_stays(
+    model: tuple[str, str], reason: str
+) -> None:
+    prompt = cache_points(CHAT, model=model, tools=[search], calls=5)
+    assert (list(prompt.messages), prompt.tools) == (CHAT, (search,))
+    assert not prompt.options
+    assert not prompt.points
+    assert reason in prompt.reason
+
+
+def test_a_prefix_below_the_minimum_is_not_marked_but_a_longer_one_is() -> None:
+    long = [SystemMessage("Be brief."), HumanMessage(RULES), *CHAT[2:]]
+    assert cache_points(long, model=SONNET, calls=5).points == (4,)
+    short = [SystemMessage("Be brief."), *CHAT[1:]]
+    assert cache_points(short, model=SONNET, calls=5).reason
+    assert not cache_points(short, model=("gpt-4o", "openai"), calls=5).options
+
+
+@pytest.mark.parametrize(
+    ("calls", "lifetime", "marked"),
+    [(1, "5m", False), (2, "5m", True), (2, "1h", False), (3, "1h", True)],
+)
+def test_re_use_must_pay_the_write(calls: int, lifetime: Any, marked: bool) -> None:
+    prompt = cache_points(CHAT, model=SONNET, calls=calls, lifetime=lifetime)
+    assert bool(prompt.points) is marked
+    assert bool(prompt.reason) is not marked
+
+
+def test_a_thread_of_one_call_has_its_history_left_unmarked() -> None:
+    prompt = cache_points(CHAT, model=SONNET, calls=50, thread_calls=1)
+    assert prompt.points == (0,)
+
+
+def test_own_prices_decide_and_a_model_without_one_stays_as_it_is() -> None:
+    model = ("claude-sonnet-4-5", "anthropic")
+    dear = PriceBook().with_price(
+        "claude-sonnet-4-5", input="1", output="5", cache_read="0.9", cache_write="2"
+    )
+    assert not cache_points(CHAT, model=model, calls=10, prices=dear).points
+    assert cache_points(CHAT, model=model, calls=12, prices=dear).points
+    unknown = cache_points(
+        [SystemMessage(RULES * 5), *CHAT[1:]], model=("claude-x", "anthropic"), calls=9
+    )
+    assert "price" in unknown.reason
+
+
+def marked(text: str, **ttl: str) -> list[Any]:
+    control = {"type": "ephemeral", **ttl}
+    return [{"type": "text", "text": text, "cache_control": control}]
+
+
+def test_marks_that_are_there_stay_and_count() -> None:
+    chat = [
+        SystemMessage(marked(RULES)),
+        *(HumanMessage(marked(text)) for text in "ab"),
+        *CHAT[1:],
+    ]
+    prompt = cache_points(chat, model=SONNET, calls=5)
+    assert prompt.points == (6,)
+    full = cache_points(prompt.messages, model=SONNET, calls=5)
+    assert not full.points
+    assert full.messages == prompt.messages
+    assert "already" in full.reason
+
+
+@pytest.mark.parametrize(("given", "ours"), [("1h", (0, 4)), ("5m", (0,))])
+def test_an_hour_is_never_marked_behind_five_minutes(given: str, ours: Any) -> None:
+    chat: list[BaseMessage] = [*CHAT]
+    chat[1] = HumanMessage(marked("First?", ttl=given))
+    prompt = cache_points(chat, model=SONNET, calls=5, lifetime="1h")
+    assert prompt.points == ours
+
+
+def test_a_prompt_never_has_more_marks_than_the_provider_takes() -> None:
+    chat = [*CHAT, *AGENT_STEP]
+    chat[1:2] = [HumanMessage([*marked("a"), *marked("b")])]
+    prompt = cache_points(chat, model=SONNET, calls=5)
+    assert str(prompt.messages).count("cache_control") == 4
+    assert prompt.points == (0, 4)
+
+
+def test_the_input_of_cache_points_stays_as_it_is() -> None:
+    before = [message.model_copy(deep=True) for message in CHAT]
+    cache_points(CHAT, model=SONNET, tools=[search], calls=5)
+    assert before == CHAT
+    cache_points(CHAT[1:2], model=SONNET, tools=[search], calls=5)
+    assert search.extras is None
+
+
+def test_the_key_of_openai_is_that_of_the_static_prefix() -> None:
+    def key(chat: list[BaseMessage], **options: Any) -> Any:
+        prompt = cache_points(chat, model=("gpt-4o", "openai"), calls=5, **options)
+        return prompt.options["prompt_cache_key"]
+
+    assert key(CHAT) == key(CHAT[:2])
+    assert key(CHAT) != key([SystemMessage(RULES + "!"), *CHAT[1:]])
+    assert key(CHAT) != key(CHAT, tools=[search])
+    assert key(CHAT, cache_key="support-v1") == "support-v1"
+
+
+def test_options_that_are_bound_to_the_model_stay() -> None:
+    model = ScriptedChatModel(responses=[], model_name="gpt-5.6", provider="openai")
+    mine = {"prompt_cache_key": "mine", "prompt_cache_options": {"mode": "implicit"}}
+    assert not cache_points(CHAT, model=model.bind(**mine), calls=5).options
+    assert cache_points(CHAT, model=model, calls=5).options
+
+
+def test_an_agent_of_openai_has_its_newest_step_cached_by_the_provider() -> None:
+    model = ("gpt-5.6", "openai")
+    prompt = cache_points([*CHAT, *AGENT_STEP], model=model, calls=5)
+    assert "prompt_cache_options" not in prompt.options
+    assert prompt.points
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"calls": 0}, "calls="),
+        ({"calls": 2, "thread_calls": 0}, "thread_calls="),
+        ({"calls": 2, "lifetime": "1d"}, "lifetime="),
+        (
+            {
+                "calls": 2,
+                "lifetime": "1h",
+                "model": ("amazon.nova-pro-v1:0", "bedrock"),
+            },
+            "5 minutes",
+        ),
+        ({"calls": 2, "model": "claude-sonnet-4-5"}, "chat model"),
+    ],
+)
+def test_what_makes_no_sense_is_said(options: Any, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        cache_points(CHAT, **{"model": SONNET, **options})
+
+
+PRICES = PriceBook().with_price(
+    "claude-sonnet-4-5", input="3", output="15", cache_read="0.3", cache_write="3.75"
+)
+
+
+def test_many_calls_make_a_cached_bundle_cheaper_than_chunks() -> None:
+    found = bundle_or_retrieve(
+        bundle_tokens=10_000,
+        chunk_tokens=2_000,
+        calls=20,
+        model="claude-sonnet-4-5",
+        prices=PRICES,
+    )
+    assert found.choice == "bundle"
+    assert found.cached
+    assert found.bundle_cost == Decimal("0.0945")  # 37,500 + 19 * 3,000 millionths
+    assert found.retrieve_cost == Decimal("0.12")
+    assert found.break_even_calls == 12  # 34,500 / (6,000 - 3,000), and then one more
+
+
+@pytest.mark.parametrize("calls", [1, 11, 12, 500])
+def test_the_break_even_is_where_the_choice_turns(calls: int) -> None:
+    found = bundle_or_retrieve(
+        bundle_tokens=10_000,
+        chunk_tokens=2_000,
+        calls=calls,
+        model="claude-sonnet-4-5",
+        prices=PRICES,
+    )
+    assert found.break_even_calls is not None
+    turned = calls >= found.break_even_calls
+    assert found.choice == ("bundle" if turned else "retrieve")
+
+
+def test_a_bundle_below_the_minimum_is_not_cached() -> None:
+    found = bundle_or_retrieve(
+        bundle_tokens=1_000,
+        chunk_tokens=300,
+        calls=100,
+        model="claude-sonnet-4-5",
+        prices=PRICES,
+    )
+    assert (found.choice, found.cached, found.break_even_calls) == (
+        "retrieve",
+        False,
+        None,
+    )
+    assert found.bundle_cost == Decimal("0.3")
+
+
+def test_the_instructions_in_front_count_for_the_minimum_and_for_both_costs() -> None:
+    found = bundle_or_retrieve(
+        bundle_tokens=1_000,
+        chunk_tokens=300,
+        prefix_tokens=100,
+        calls=100,
+        model="claude-sonnet-4-5",
+        prices=PRICES,
+    )
+    assert found.cached
+    assert found.retrieve_cost == Decimal("0.12")
+
+
+def test_a_bundle_smaller_than_its_chunks_is_cheaper_from_the_first_call() -> None:
+    found = bundle_or_retrieve(
+        bundle_tokens=200, chunk_tokens=300, calls=1, model="gpt-5-mini"
+    )
+    assert (found.choice, found.break_even_calls) == ("bundle", 1)
+
+
+def test_a_model_without_a_price_is_an_error() -> None:
+    with pytest.raises(UnpricedModelError):
+        bundle_or_retrieve(bundle_tokens=1, chunk_tokens=1, calls=1, model="my-llm")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"calls": 0}, {"bundle_tokens": -1}, {"chunk_tokens": 1.5}]
+)
+def test_numbers_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
+    options = {"bundle_tokens": 1, "chunk_tokens": 1, "calls": 1, "model": "gpt-5"}
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+        bundle_or_retrieve(**{**options, **wrong})
