@@ -3,9 +3,8 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import (
     AIMessage,
     BaseMessage,
@@ -15,6 +14,9 @@ from langchain_core.messages import (
     convert_to_messages,
 )
 from langchain_core.prompt_values import PromptValue
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import LanguageModelInput
 
 EXAMPLE_NAMES = ("example_user", "example_assistant")
 """The names OpenAI documents for messages that are few-shot examples."""
@@ -191,7 +193,7 @@ def in_words(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     return [_in_words(message, answered, names) for message in messages]
 
 
-def prompt_messages(prompt: LanguageModelInput) -> list[BaseMessage]:
+def prompt_messages(prompt: "LanguageModelInput") -> list[BaseMessage]:
     """The messages of whatever a chat model takes."""
     if isinstance(prompt, PromptValue):
         return prompt.to_messages()

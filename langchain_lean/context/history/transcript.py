@@ -95,7 +95,8 @@ def _asked(
 
 def _entries(messages: Sequence[BaseMessage]) -> Iterator[str]:
     for message, told in zip(messages, in_words(messages), strict=True):
-        yield f"{role(message)}: {message_text(told)}"
+        name = f" ({message.name})" if message.name and role(message) != "tool" else ""
+        yield f"{role(message)}{name}: {message_text(told)}"
 
 
 def _parts(entry: str, room: int) -> Iterator[str]:

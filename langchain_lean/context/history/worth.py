@@ -41,14 +41,16 @@ def prices_of(
         Both in dollars; or, where one is not known, both in the price of an input
         token.
     """
+    if answering is None or summarizing is None:
+        return _unknown, _unknown
     try:
         return _price(prices, answering), _price(prices, summarizing)
     except UnpricedModelError:
         return _unknown, _unknown
 
 
-def _price(prices: PriceBook, model: Runnable[Any, Any] | None) -> Price:
-    said = {} if model is None else ls_params(model)
+def _price(prices: PriceBook, model: Runnable[Any, Any]) -> Price:
+    said = ls_params(model)
     name, provider = said.get("ls_model_name"), said.get("ls_provider")
     if not name:
         raise UnpricedModelError("")
