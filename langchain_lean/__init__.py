@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from langchain_lean.budgets.errors import BudgetExceededError
     from langchain_lean.budgets.guard import BudgetGuard
     from langchain_lean.context.examples import BudgetExampleSelector
+    from langchain_lean.context.memory import SummaryMemory
     from langchain_lean.context.retriever import BudgetRetriever
     from langchain_lean.embeddings import local_embeddings
     from langchain_lean.errors import LeanError, UnpricedModelError
@@ -33,6 +34,7 @@ __all__ = [
     "MeteredEmbeddings",
     "PriceBook",
     "SpendAlarm",
+    "SummaryMemory",
     "TokenCounter",
     "TokenLedger",
     "TokenUsage",
@@ -53,6 +55,7 @@ _HOMES = {
     "MeteredEmbeddings": "accounting.metered",
     "PriceBook": "accounting.prices.book",
     "SpendAlarm": "budgets.alarms",
+    "SummaryMemory": "context.memory",
     "TokenCounter": "accounting.tokens.counter",
     "TokenLedger": "accounting.ledger",
     "TokenUsage": "accounting.usage",
