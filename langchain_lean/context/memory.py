@@ -41,6 +41,7 @@ from langchain_lean.models import (
     ls_params,
     own_call,
     thinking_budget,
+    without_tools,
 )
 from langchain_lean.steps import adrive, drive
 
@@ -87,8 +88,9 @@ class SummaryMemory(Runnable[Any, Any]):
     is reported (lever `memory`), of which a ledger takes the summarizer's own cost.
 
     Args:
-        model: Sums up. Reasoning models need a `max_summary_tokens` with room to
-            think. None: what leaves is left out unread (a sliding window).
+        model: Sums up, without the tools bound to it. Reasoning models need a
+            `max_summary_tokens` with room to think. None: what leaves is left out
+            unread (a sliding window).
         max_tokens: A conversation with more is made shorter; system messages and tools
             bound to `answer_model` count.
         keep_tokens: Tokens of the newest turns to keep; the last turn in any case.
@@ -164,9 +166,8 @@ class SummaryMemory(Runnable[Any, Any]):
         self._sizes = Sizes(counter or TokenCounter(), self._model, _tools(reader))
         self._summarizer: Runnable[Any, Any] = RunnablePassthrough()  # never asked
         if model is not None:
-            self._summarizer = capped(
-                model, max_summary_tokens + thinking_budget(model)
-            )
+            room = max_summary_tokens + thinking_budget(model)
+            self._summarizer = capped(without_tools(model), room)
         self._rules = Rules(
             max_tokens=max_tokens,
             keep_tokens=keep_tokens,
