@@ -23,13 +23,14 @@ lint: $(VENV)/test  ## Check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(VENV)/bench  ## Measure what is promised: estimates, prices, overhead, budgets, retrieval
+bench: $(VENV)/bench  ## Measure what is promised: estimates, prices, overhead, budgets, retrieval, memory
 	@$(BIN)/python -m tests.benchmarks.token_estimates
 	@$(BIN)/python -m tests.benchmarks.price_lookup
 	@$(BIN)/python -m tests.benchmarks.ledger_overhead
 	@$(BIN)/python -m tests.benchmarks.guard_overhead
 	@$(BIN)/python -m tests.benchmarks.budget_storage
 	@$(BIN)/python -m tests.benchmarks.retrieval
+	@$(BIN)/python -m tests.benchmarks.memory
 
 format: $(VENV)/test  ## Format the code
 	@$(BIN)/ruff check --fix-only .
@@ -37,7 +38,7 @@ format: $(VENV)/test  ## Format the code
 
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis lean-report.html \
-		lean-retrieval.svg lean-retrieval.png
+		lean-retrieval.svg lean-retrieval.png lean-memory.svg lean-memory.png
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -20,7 +20,7 @@ from langchain_lean.context.history.selection import (
     select,
 )
 from langchain_lean.context.history.size import Sizes
-from langchain_lean.context.history.summary import Summary, fitted, joined
+from langchain_lean.context.history.summary import Summary, fitted, joined, newest
 from langchain_lean.context.history.worth import Exchange, Price
 from langchain_lean.errors import LeanError
 from langchain_lean.messages import role
@@ -28,6 +28,7 @@ from langchain_lean.models import ended_on_cap
 
 _ROOM_TO_ADD = 4  # notes are added to while a quarter of their cap is free
 _FIRST_SHARE = 5  # notes of a first part are taken to have a fifth of its tokens
+_SHOWN = 100  # tokens of the newest notes, so that what is added goes on from there
 _INSTRUCTIONS = 150  # tokens of what a summarizer is told
 _OF_LIMIT = 0.9  # a count is an estimate
 
@@ -140,7 +141,7 @@ class Shortener:
             staying=selection.kept,
             grown=max(0, min(added, cap - notes)),
             written=cap if rewritten else added,
-            asked=_INSTRUCTIONS + notes,
+            asked=_INSTRUCTIONS + (notes if rewritten else min(notes, _SHOWN)),
             calls=self._calls_to_come(conversation),
             cached=self.sizes.cached(conversation.body),
         )
@@ -170,7 +171,8 @@ class Shortener:
         cap, task = self.rules.max_summary_tokens, self.rules.task
         room = cap - self.sizes.text(notes)
         if room >= cap // _ROOM_TO_ADD:
-            added = yield from _asked(transcript.to_add(task, notes, record, room))
+            last = newest(notes, _SHOWN, self.sizes.text)
+            added = yield from _asked(transcript.to_add(task, last, record, room))
             whole = joined(notes, added)
             if not notes or self.sizes.text(whole) <= cap:
                 return fitted(whole, cap, self.sizes.text)

@@ -77,6 +77,15 @@ def joined(notes: str, added: str) -> str:
     )
 
 
+def newest(notes: str, limit: int, count: Callable[[str], int]) -> str:
+    """As many of the last lines of notes as fit into a limit of tokens."""
+    lines = notes.splitlines(keepends=True)
+    fitting = _most(
+        len(lines), lambda n: count("".join(lines[len(lines) - n :])) <= limit
+    )
+    return "".join(lines[len(lines) - fitting :])
+
+
 def fitted(text: str, limit: int, count: Callable[[str], int]) -> tuple[str, int]:
     """A text within a limit of tokens.
 
