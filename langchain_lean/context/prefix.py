@@ -6,7 +6,14 @@ pays, `bundle_or_retrieve` says whether all documents belong into it, and
 `PrefixMonitor` tells what broke it and what that cost.
 """
 
+from langchain_lean.context.prefixes.monitor import PrefixMonitor
 from langchain_lean.context.prefixes.points import CachedPrompt, cache_points
+from langchain_lean.context.prefixes.report import (
+    PrefixChange,
+    PrefixReport,
+    PromptId,
+    PromptPrefix,
+)
 from langchain_lean.context.prefixes.stable import (
     StablePrompt,
     before_question,
@@ -19,6 +26,11 @@ from langchain_lean.context.prefixes.worth import BundleOrRetrieve, bundle_or_re
 __all__ = [
     "BundleOrRetrieve",
     "CachedPrompt",
+    "PrefixChange",
+    "PrefixMonitor",
+    "PrefixReport",
+    "PromptId",
+    "PromptPrefix",
     "StablePrompt",
     "before_question",
     "bundle_or_retrieve",

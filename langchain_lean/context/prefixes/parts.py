@@ -1,5 +1,6 @@
 """A prompt as bytes, in the order in which providers read it."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,13 +10,10 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from langchain_lean.context.prefixes.marks import BREAKPOINT, CACHE_CONTROL
-from langchain_lean.context.prefixes.tools import (
-    canonical,
-    is_cache_point,
-    tool_name,
-)
+from langchain_lean.context.prefixes.tools import is_cache_point, tool_name
 from langchain_lean.messages import role, tool_calls
 
+_json = json.JSONEncoder(ensure_ascii=False, default=str).encode  # in its own order
 _BETWEEN = b"\x1e"
 _NO_TEXT = ("id", "index", "extras", CACHE_CONTROL, BREAKPOINT)
 _CALLED = ("tool_use", "tool_call", "function_call", "tool_call_chunk")
@@ -37,7 +35,7 @@ class Part:
     data: bytes
 
 
-def serialized(messages: Sequence[BaseMessage], tools: Sequence[Any]) -> list[Part]:
+def prompt_parts(messages: Sequence[BaseMessage], tools: Sequence[Any]) -> list[Part]:
     """The tools, then the messages of a prompt.
 
     Args:
@@ -48,7 +46,7 @@ def serialized(messages: Sequence[BaseMessage], tools: Sequence[Any]) -> list[Pa
         Its parts; equal ones are equal to the provider's cache, too.
     """
     parts = [
-        Part("tool", tool_name(tool), _encoded(canonical(_schema(tool))))
+        Part("tool", tool_name(tool), _encoded(_json(_schema(tool))))
         for tool in tools
         if not is_cache_point(tool)
     ]
@@ -71,9 +69,9 @@ def _texts(message: BaseMessage) -> Iterator[str]:
         elif isinstance(block.get("text"), str) and block.get("type") == "text":
             yield block["text"]
         else:
-            yield canonical(_bare(block))
+            yield _json(_bare(block))
     for call in calls:
-        yield canonical({"name": call["name"], "args": call["args"]})
+        yield _json({"name": call["name"], "args": call["args"]})
 
 
 def _schema(tool: Any) -> Any:

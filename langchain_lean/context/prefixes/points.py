@@ -26,7 +26,7 @@ from langchain_lean.context.prefixes.marks import (
     tools_with_mark,
     with_mark,
 )
-from langchain_lean.context.prefixes.serialized import serialized
+from langchain_lean.context.prefixes.parts import prompt_parts
 from langchain_lean.context.prefixes.worth import (
     Pricing,
     checked_lifetime,
@@ -274,7 +274,7 @@ def _key(prompt: CachedPrompt) -> str:
     """The same for equal static prefixes; it tells nothing of their text."""
     static = prompt.messages[: static_prefix(prompt.messages)]
     digest = hashlib.sha256()
-    for part in serialized(static, prompt.tools):
+    for part in prompt_parts(static, prompt.tools):
         digest.update(f"{part.name}:{len(part.data)}:".encode())
         digest.update(part.data)
     return f"lean-{digest.hexdigest()[:32]}"

@@ -1,0 +1,350 @@
+"""A callback that tells what breaks the prefix of a prompt, and what that costs."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import AIMessage
+from langchain_core.outputs import ChatGeneration
+
+from langchain_lean.accounting.attribution import attributed
+from langchain_lean.accounting.model_ids import undoubled
+from langchain_lean.accounting.prices.cost import exact
+from langchain_lean.accounting.recording.calls import node_path, provider_of
+from langchain_lean.accounting.recording.events import model_asked
+from langchain_lean.accounting.usage import TokenUsage
+from langchain_lean.context.prefixes.comparing import (
+    Comparison,
+    compare,
+    had_it_been_read,
+    in_tokens,
+    lost_tokens,
+)
+from langchain_lean.context.prefixes.limits import cache_rules
+from langchain_lean.context.prefixes.parts import Part, prompt_parts
+from langchain_lean.context.prefixes.report import (
+    PrefixChange,
+    PrefixReport,
+    PromptId,
+    PromptPrefix,
+)
+from langchain_lean.context.prefixes.worth import default_prices
+from langchain_lean.errors import UnpricedModelError, UsageError
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from langchain_core.messages import BaseMessage
+    from langchain_core.outputs import LLMResult
+
+    from langchain_lean.accounting.prices.book import PriceBook
+
+logger = logging.getLogger(__name__)
+
+F = TypeVar("F", bound=Callable[..., None])
+
+_PROMPTS = 1_000
+_BYTES = 64_000_000
+_CALLS = 10_000
+_CLOSED_BY_CALLER = ("GeneratorExit", "CancelledError")
+
+
+def _never_raises(method: F) -> F:
+    """Keep the user's chain running whatever a provider or a package sends."""
+
+    @functools.wraps(method)
+    def told(self: PrefixMonitor, *args: Any, **kwargs: Any) -> None:
+        try:
+            method(self, *args, **kwargs)
+        except Exception as error:
+            self._warn_once(f"{method.__name__}: {type(error).__name__}")
+
+    return cast("F", told)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A call under way."""
+
+    prompt: PromptId
+    parts: Sequence[Part]
+    provider: str | None
+    at: float
+
+    @property
+    def size(self) -> int:
+        return sum(len(part.data) for part in self.parts)
+
+
+class _Answered(NamedTuple):
+    """A call whose price is not known yet: it is looked up when the report is read."""
+
+    prompt: PromptId
+    usage: TokenUsage
+    lost: int
+    model: str
+    provider: str | None
+    at: float
+
+
+class PrefixMonitor(BaseCallbackHandler):
+    """Compares each prompt with the one before it, and with what the provider cached.
+
+    Give it to a chain or graph as a callback. Prompts are told apart by thread, model
+    and the node, agent or lever that asks; where none of the three is known, by the
+    names of their tools. A call counts when it is answered, since a provider's cache
+    begins then; answers from LangChain's own cache are left out.
+
+    Safe to use from many threads, and never breaks a chain. The bytes of the newest
+    prompt of each kind are kept in memory, of 1,000 kinds and 64 MB at most; the
+    report holds none of them. Changes are those of the tools and messages: where a
+    call was cached before and less than five minutes ago (an hour, where it was
+    written for one), what stood behind the first change counts as lost.
+
+    Args:
+        prices: Where prices come from; a `PriceBook()` by default. They are looked up
+            when the report is read, never in a call.
+        clock: Seconds since the epoch.
+
+    Example:
+        ```python
+        monitor = PrefixMonitor()
+        graph.invoke(question, config={"callbacks": [monitor]})
+        print(monitor.report())
+        ```
+    """
+
+    run_inline = True
+    raise_error = False
+
+    def __init__(
+        self,
+        *,
+        prices: PriceBook | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._prices, self._clock = prices, clock
+        self._changing, self._reading = threading.Lock(), threading.Lock()
+        self._asked: dict[UUID, _Asked] = {}
+        self._before: dict[PromptId, tuple[_Asked, TokenUsage]] = {}
+        self._bytes = 0
+        self._rows: dict[PromptId, PromptPrefix] = {}
+        self._older = PromptPrefix()
+        self._unread: deque[_Answered] = deque()
+        self._changes: deque[PrefixChange] = deque(maxlen=_PROMPTS)
+        self._warned: set[str] = set()
+
+    def report(self) -> PrefixReport:
+        """How well the prefixes of all prompts held so far."""
+        with self._reading:
+            with self._changing:
+                unread, self._unread = self._unread, deque()
+            priced = [self._priced(call) for call in unread]
+            with self._changing:
+                for row in priced:
+                    self._add(row)
+                rows = sorted(self._rows.values(), key=lambda r: (-r.lost, -r.won))
+                return PrefixReport(prompts=tuple(rows), older=self._older)
+
+    def changes(self) -> tuple[PrefixChange, ...]:
+        """The newest 1,000 changes, oldest first."""
+        with self._changing:
+            return tuple(self._changes)
+
+    @_never_raises
+    def on_chat_model_start(
+        self,
+        serialized: dict[str, Any],
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Take the prompt down."""
+        options = kwargs.get("invocation_params")
+        options = options if isinstance(options, Mapping) else {}
+        said = metadata or {}
+        parts = prompt_parts(
+            messages[0] if messages else [], options.get("tools") or ()
+        )
+        prompt, provider = _prompt_id(options, said, parts), provider_of(said, None)
+        asked = _Asked(prompt, parts, provider, self._clock())
+        with self._changing:
+            self._asked[run_id] = asked
+            while len(self._asked) > _PROMPTS:  # cancelled calls never end
+                self._asked.pop(next(iter(self._asked)))
+
+    @_never_raises
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        """Compare the prompt with the one before."""
+        self._end(run_id, response)
+
+    @_never_raises
+    def on_llm_error(
+        self, error: BaseException, *, run_id: UUID, **kwargs: Any
+    ) -> None:
+        """Compare where the caller closed the stream; else forget the call."""
+        if type(error).__name__ in _CLOSED_BY_CALLER:
+            self._end(run_id, kwargs.get("response"))
+        else:
+            with self._changing:
+                self._asked.pop(run_id, None)
+
+    def _end(self, run_id: UUID, result: LLMResult | None) -> None:
+        message = _message(result)
+        usage = _usage(result)
+        with self._changing:
+            asked = self._asked.pop(run_id, None)
+            if asked is None or _from_cache(message):
+                return
+            before = self._before.pop(asked.prompt, None)
+            self._keep(asked, usage, before)
+            self._take(str(run_id), asked, usage, before, message)
+
+    def _keep(
+        self,
+        asked: _Asked,
+        usage: TokenUsage,
+        before: tuple[_Asked, TokenUsage] | None,
+    ) -> None:
+        self._before[asked.prompt] = (asked, usage)
+        self._bytes += asked.size - (before[0].size if before else 0)
+        while len(self._before) > _PROMPTS or self._bytes > _BYTES:
+            oldest, _ = self._before.pop(next(iter(self._before)))
+            self._bytes -= oldest.size
+
+    def _take(
+        self,
+        run_id: str,
+        asked: _Asked,
+        usage: TokenUsage,
+        before: tuple[_Asked, TokenUsage] | None,
+        message: AIMessage | None,
+    ) -> None:
+        prompt, provider = asked.prompt, asked.provider or provider_of({}, message)
+        model = _model_of(message) or prompt.model or ""
+        row = PromptPrefix(prompt=prompt, calls=1, usage=usage)
+        lost = 0
+        if before is not None:
+            compared = compare(before[0].parts, asked.parts)
+            lost = lost_tokens(
+                compared,
+                usage,
+                before[1],
+                seconds=asked.at - before[0].at,
+                rules=cache_rules(model, provider),
+            )
+            change = _change(run_id, asked, usage, compared, lost)
+            common = in_tokens(compared.common, compared, usage)
+            row = replace(row, common_tokens=common, lost_tokens=lost)
+            if change is not None:
+                row = replace(row, changes=1, last_change=change)
+                self._changes.append(change)
+        self._add(row)
+        self._unread.append(_Answered(prompt, usage, lost, model, provider, asked.at))
+        if len(self._unread) > _CALLS:
+            dropped = self._unread.popleft()
+            self._add(PromptPrefix(prompt=dropped.prompt, unpriced=1))
+
+    def _add(self, row: PromptPrefix) -> None:
+        known = self._rows.get(row.prompt)
+        if known is None and not row.calls:  # its prompt is among the older ones
+            self._older += row
+            return
+        self._rows.pop(row.prompt, None)
+        self._rows[row.prompt] = known + row if known else row
+        if len(self._rows) > _PROMPTS:
+            self._older += self._rows.pop(next(iter(self._rows)))
+
+    def _priced(self, call: _Answered) -> PromptPrefix:
+        row = PromptPrefix(prompt=call.prompt)
+        book = self._prices or default_prices()
+        at = datetime.fromtimestamp(call.at, UTC)
+        read = had_it_been_read(call.usage, call.lost)
+        sent = had_it_been_read(call.usage, 0)
+        try:
+            won = book.cost(call.usage, call.model, call.provider, at).cache_saved
+            paid = book.cost(sent, call.model, call.provider, at).input
+            least = book.cost(read, call.model, call.provider, at).input
+        except UnpricedModelError:
+            return replace(row, unpriced=1)
+        with exact():
+            return replace(row, won=won, lost=paid - least)
+
+    def _warn_once(self, reason: str) -> None:
+        if reason not in self._warned and len(self._warned) < _PROMPTS:
+            self._warned.add(reason)
+            logger.warning("A prompt prefix could not be compared: %s", reason)
+
+
+def _prompt_id(
+    options: Mapping[str, Any], metadata: Mapping[str, Any], parts: Sequence[Part]
+) -> PromptId:
+    node = node_path(metadata)
+    agent, source = metadata.get("lc_agent_name"), metadata.get("lc_source")
+    told = node or agent or source
+    tools = sorted(part.name for part in parts if part.kind == "tool")
+    return PromptId(
+        thread=attributed("thread_id", metadata),
+        model=model_asked(options, metadata),
+        node=node,
+        agent=str(agent) if agent else None,
+        source=str(source) if source else None,
+        tools=() if told else tuple(tools),
+    )
+
+
+def _change(
+    run_id: str, asked: _Asked, usage: TokenUsage, compared: Comparison, lost: int
+) -> PrefixChange | None:
+    part = compared.part
+    if part is None:
+        return None
+    return PrefixChange(
+        prompt=asked.prompt,
+        run_id=run_id,
+        at=datetime.fromtimestamp(asked.at, UTC),
+        kind=part.kind,
+        index=compared.index,
+        name=part.name,
+        offset=compared.offset,
+        common_tokens=in_tokens(compared.common, compared, usage),
+        prompt_tokens=usage.input,
+        lost_tokens=lost,
+    )
+
+
+def _message(result: LLMResult | None) -> AIMessage | None:
+    choices = result.generations[0] if result and result.generations else []
+    first = choices[0] if choices else None
+    message = first.message if isinstance(first, ChatGeneration) else None
+    return message if isinstance(message, AIMessage) else None
+
+
+def _usage(result: LLMResult | None) -> TokenUsage:
+    """What the provider reported; nothing where it did not, or not believably."""
+    try:
+        return (TokenUsage.from_result(result) if result else None) or TokenUsage()
+    except UsageError:
+        return TokenUsage()
+
+
+def _model_of(message: AIMessage | None) -> str | None:
+    name = message.response_metadata.get("model_name") if message else None
+    return undoubled(name) if isinstance(name, str) and name else None
+
+
+def _from_cache(message: AIMessage | None) -> bool:
+    """LangChain marks an answer of its own cache by this one key."""
+    usage: Any = message.usage_metadata if message else None
+    return isinstance(usage, Mapping) and usage.get("total_cost") == 0
