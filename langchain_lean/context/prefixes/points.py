@@ -32,7 +32,7 @@ from langchain_lean.context.prefixes.worth import (
     checked_lifetime,
     default_prices,
 )
-from langchain_lean.errors import UnpricedModelError
+from langchain_lean.errors import ConfigurationError, UnpricedModelError
 from langchain_lean.messages import (
     last_human_index,
     prompt_messages,
@@ -172,6 +172,9 @@ def _counter() -> TokenCounter:
 
 def _target(model: Any) -> _Target:
     if isinstance(model, tuple):
+        if [type(part) for part in model] != [str, str]:
+            msg = "model= is a chat model, or a pair of its name and its provider."
+            raise ConfigurationError(msg)
         name, provider = model
         return _Target(name, provider, cache_rules(name, provider), {})
     said = ls_params(model)

@@ -192,13 +192,13 @@ class PrefixReport:
         total = self.total
         said = [
             f"prompt prefixes · {words.many(total.calls, 'call')}",
-            f"{words.share(total.hit_rate)} of the input read from a cache",
+            f"{words.share(total.hit_rate)} of the input cached",
             f"won {_dollars(total.won, total)}",
             f"lost {_dollars(total.lost, total)}",
         ]
-        if total.unpriced:
-            said.append(f"{words.many(total.unpriced, 'call')} unpriced")
         yield Text(" · ".join(said), style="bold")
+        if total.unpriced:
+            yield Text(f"{words.many(total.unpriced, 'call')} unpriced", style="yellow")
         if self.prompts:
             yield self._table()
         for row in self.prompts[:_SHOWN]:

@@ -42,7 +42,7 @@ _ID = (
 )
 _VOLATILE = re.compile(rf"{_STAMP}|{_NOW}|{_UUID}|{_ID}", re.IGNORECASE)
 _FENCE = ("```", "~~~")
-_JSON_MEMBER = re.compile(r"\s*[{,]?\s*\"[^\"\n]*\"\s*:")
+_JSON_MEMBER = re.compile(r"\s*+[{,]?\s*+\"[^\"\n]*+\"\s*+:")
 
 
 def is_volatile(line: str) -> bool:

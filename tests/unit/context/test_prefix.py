@@ -505,6 +505,7 @@ def test_an_agent_of_openai_has_its_newest_step_cached_by_the_provider() -> None
             "5 minutes",
         ),
         ({"calls": 2, "model": "claude-sonnet-4-5"}, "chat model"),
+        ({"calls": 2, "model": ("claude-sonnet-4-5",)}, "pair"),
     ],
 )
 def test_what_makes_no_sense_is_said(options: Any, said: str) -> None:

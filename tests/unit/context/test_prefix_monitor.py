@@ -211,7 +211,7 @@ def test_nothing_is_lost_that_had_expired(seconds: float, lost: bool) -> None:
 def test_a_model_without_a_price_is_unpriced_and_never_free() -> None:
     monitor = monitored("Hi", "Hi", model=model(model_name="my-llm", provider="me"))
     assert only(monitor).unpriced == 2
-    assert "won unpriced · lost unpriced · 2 calls unpriced" in str(monitor.report())
+    assert "won unpriced · lost unpriced\n2 calls unpriced\n" in str(monitor.report())
 
 
 async def invoke(model: Any, prompt: Any, config: Any) -> None:
