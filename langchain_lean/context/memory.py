@@ -265,6 +265,7 @@ class SummaryMemory(Runnable[Any, Any]):
         self, messages: Sequence[BaseMessage], *, reported: bool = False
     ) -> Asking:
         """Shorten a conversation that comes back whole each time."""
+        messages = _distinct(messages)
         head = list(takewhile(is_static, messages))
         body = messages[len(head) :]
         known = self._remembered.find(body)
@@ -280,13 +281,12 @@ class SummaryMemory(Runnable[Any, Any]):
     ) -> Asking:
         """Shorten a history that stays, from what was sent of it the last time."""
         summary = summary_ahead(earlier, self._rules.pin)
-        if summary is None or self._is_emergency(summary):
+        if summary is None:
             return (yield from self._of_history(messages, reported=True))
         tail = _behind(messages, summary.last_id)
-        if tail is None:  # the history was edited
-            return (yield from self._of_history(messages, reported=True))
-        new = {message.id for message in tail}
-        view = [*(message for message in earlier if message.id not in new), *tail]
+        if tail is None or self._is_emergency(summary):  # None: the history was edited
+            return (yield from self._of_history(messages))
+        view = [*_still_there(earlier, messages, tail), *tail]
         return (yield from self._shortened(view, reported=True))
 
     def _is_emergency(self, summary: Summary) -> bool:
@@ -316,7 +316,7 @@ class SummaryMemory(Runnable[Any, Any]):
 
 def _update(short: Short) -> list[BaseMessage]:
     """The update of a channel of messages: the summary, and what leaves by its id."""
-    [standing] = [message for message in short.messages if Summary.of(message)]
+    standing = next(message for message in short.messages if Summary.of(message))
     gone = [message.id for message in short.leaving if message.id]
     if len(gone) < len(short.leaving):
         msg = "SummaryMemory needs messages with ids, which add_messages gives them."
@@ -327,14 +327,48 @@ def _update(short: Short) -> list[BaseMessage]:
     return [standing, *(remove.model_copy(update={"id": each}) for each in others)]
 
 
+def _distinct(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
+    """The messages, an object that stands there again as a copy of it.
+
+    What leaves is told from what stays by identity.
+    """
+    seen: set[int] = set()
+    if len({id(message) for message in messages}) == len(messages):
+        return messages
+    distinct = []
+    for message in messages:
+        distinct.append(message.model_copy() if id(message) in seen else message)
+        seen.add(id(message))
+    return distinct
+
+
 def _behind(
     messages: Sequence[BaseMessage], message_id: str | None
 ) -> Sequence[BaseMessage] | None:
     """The messages behind one; None if it is not there."""
+    if message_id is None:
+        return None
     for position in range(len(messages) - 1, -1, -1):
         if messages[position].id == message_id:
             return messages[position + 1 :]
     return None
+
+
+def _still_there(
+    earlier: Sequence[BaseMessage],
+    messages: Sequence[BaseMessage],
+    tail: Sequence[BaseMessage],
+) -> list[BaseMessage]:
+    """What stands before a tail in a short conversation, as the history now has it."""
+    new = {message.id for message in tail}
+    kept = {message.id for message in earlier if not Summary.of(message)} - new
+    now: dict[str | None, BaseMessage] = {}
+    for message in messages:
+        if len(now) == len(kept):
+            break
+        if message.id in kept:
+            now[message.id] = message
+    return [now.get(m.id, m) for m in earlier if Summary.of(m) or m.id in now]
 
 
 def _window(model: Runnable[Any, Any] | None) -> int | None:

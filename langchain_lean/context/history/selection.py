@@ -77,13 +77,13 @@ def summary_ahead(messages: Sequence[BaseMessage], pin: Pin | None) -> Summary |
     """The summary in a conversation, found without reading it to its end.
 
     It stands where the first message that left stood: before it are only messages
-    that must stay.
+    that must stay, and what a turn begins with that lost its first steps.
     """
     for message in messages:
         if summary := Summary.of(message):
             return summary
         stays = is_static(message) or _call_ids(message) or (pin and pin(message))
-        if not stays:
+        if role(message) == "ai" and not stays:
             return None
     return None
 
