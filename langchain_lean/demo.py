@@ -2,8 +2,8 @@
 
 `python -m langchain_lean.demo` asks 30 questions about Python's standard library. In
 the naive arm one strong model gets 20 documents and the whole chat in every prompt; the
-lean arm differs in its retriever alone, a `BudgetRetriever`. It needs no key: without
-`--provider` the answers are those of a stand-in with a real model's prices.
+lean arm differs in a `BudgetRetriever` and a `SummaryMemory`. It needs no key: without
+`--provider` answers and notes are those of stand-ins with real models' prices.
 """
 
 import argparse
@@ -21,16 +21,22 @@ from langchain_core.exceptions import ModelError
 from langchain_core.language_models import BaseChatModel
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from langchain_lean.accounting.report import words
 from langchain_lean.demo_arms import (
+    KEEP_TOKENS,
+    MAX_SUMMARY_TOKENS,
+    MAX_TOKENS,
     Arm,
     ArmResult,
-    Comparison,
     lean_arm,
     naive_arm,
     run_arm,
+    what_users_said,
+)
+from langchain_lean.demo_comparison import (
+    COLUMNS_EXPLAINED,
+    Comparison,
+    side_by_side,
 )
 from langchain_lean.demo_data import (
     CHATS,
@@ -41,18 +47,33 @@ from langchain_lean.demo_data import (
     first_questions,
 )
 from langchain_lean.errors import ConfigurationError, LeanError
-from langchain_lean.testing import ExtractiveChatModel
+from langchain_lean.testing import ExtractiveChatModel, ScriptedChatModel
 
 STRONG = {
-    "standin": "gpt-6.1-sol",
+    "standin": "claude-sonnet-5-5",
     "openai": "gpt-6.1-sol",
     "bedrock": "global.anthropic.claude-sonnet-5-5",
 }
 """The strong model of each provider; the stand-in only has its prices."""
 
+SMALL = {
+    "standin": "claude-haiku-5-5",
+    "openai": "gpt-6-luna",
+    "bedrock": "global.anthropic.claude-haiku-5-5",
+}
+"""The small model of each provider, which takes notes; as `STRONG`."""
+
+_NO_CACHE = "No prompt is cached: {} caches only what an application marks."
+_CACHING = {
+    "standin": _NO_CACHE.format("Anthropic"),
+    "openai": "OpenAI caches prompts from 1,024 tokens on by itself: chats that the "
+    "memory keeps shorter are not, and may cost more.",
+    "bedrock": _NO_CACHE.format("Bedrock"),
+}
+
 
 def strong_model(provider: str, name: str) -> BaseChatModel:
-    """Make the model of a provider.
+    """Make the model of a provider that answers.
 
     Args:
         provider: `standin`, `openai` or `bedrock`.
@@ -64,19 +85,38 @@ def strong_model(provider: str, name: str) -> BaseChatModel:
     Raises:
         ConfigurationError: If there is no key, or are no credentials, for it.
     """
+    if provider == "standin":
+        return ExtractiveChatModel(model_name=name, provider="anthropic", sentences=4)
+    return _real_model(provider, name)
+
+
+def small_model(provider: str) -> BaseChatModel:
+    """Make the model of a provider that takes notes; as `strong_model`."""
+    name = SMALL[provider]
+    if provider == "standin":
+        return ScriptedChatModel(
+            responses=[what_users_said],
+            loop=True,
+            model_name=name,
+            provider="anthropic",
+        )
+    # A model that thinks would have no room left in the notes' cap.
+    options = {"reasoning_effort": "none"} if provider == "openai" else {}
+    return _real_model(provider, name, **options)
+
+
+def _real_model(provider: str, name: str, **options: Any) -> BaseChatModel:
     if provider == "openai":
         if not os.environ.get("OPENAI_API_KEY"):
             msg = "--provider openai needs a key: set OPENAI_API_KEY."
             raise ConfigurationError(msg)
         from langchain_openai import ChatOpenAI
 
-        return ChatOpenAI(model=name)
-    if provider == "bedrock":
-        _check_aws()
-        from langchain_aws import ChatBedrockConverse
+        return ChatOpenAI(model=name, **options)
+    _check_aws()
+    from langchain_aws import ChatBedrockConverse
 
-        return ChatBedrockConverse(model_id=name)
-    return ExtractiveChatModel(model_name=name, provider="openai", sentences=4)
+    return ChatBedrockConverse(model_id=name, **options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,9 +131,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     console = Console(quiet=options.json)
     try:
-        model = strong_model(options.provider, options.model)
+        strong = strong_model(options.provider, options.model)
+        small = small_model(options.provider)
         _say(console, _who_answers(options))
-        results = _results(console, model, options)
+        results = _results(console, strong, small, options)
         _show(console, results, options)
         if options.json:
             sys.stdout.write(json.dumps(_figures(results, options), indent=2) + "\n")
@@ -106,12 +147,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _results(
-    console: Console, model: BaseChatModel, options: argparse.Namespace
+    console: Console,
+    strong: BaseChatModel,
+    small: BaseChatModel,
+    options: argparse.Namespace,
 ) -> list[ArmResult]:
     """Ask the arms, one after the other; each has a report with a title of its own."""
-    arms = _arms(console, model, options.arm)
+    arms = _arms(console, strong, small, options)
     chats = first_questions(options.questions)
-    label = _model_label(options)
     silent = console.quiet or not console.is_interactive
     with Progress(console=console, transient=True, disable=silent) as progress:
         task = progress.add_task("Asking", total=len(arms) * options.questions)
@@ -119,72 +162,41 @@ def _results(
             run_arm(arm, chats, on_answer=lambda _: progress.advance(task))
             for arm in arms
         ]
-    titles = (f"Help desk, {result.name} arm, {label}" for result in results)
     return [
-        replace(result, report=replace(result.report, title=title))
-        for result, title in zip(results, titles, strict=True)
+        replace(result, report=replace(result.report, title=_title(result, options)))
+        for result in results
     ]
 
 
-def _arms(console: Console, model: BaseChatModel, chosen: str) -> list[Arm]:
+def _arms(
+    console: Console,
+    strong: BaseChatModel,
+    small: BaseChatModel,
+    options: argparse.Namespace,
+) -> list[Arm]:
     started = time.perf_counter()
     index = build_index()
-    arms = [naive_arm(model, index), lean_arm(model, index, documents())]
+    arms = [naive_arm(strong, index), lean_arm(strong, small, index, documents())]
     seconds = time.perf_counter() - started
     python = f"{len(MODULES)} modules of Python {platform.python_version()}"
     _say(console, f"Indexed the docstrings of {python} in {seconds:.1f} s.")
     _say(console, f"{EMBEDDINGS} embeds on this machine: its price is set to $0.")
-    if chosen != "naive":
+    if options.arm != "naive":
         _say(console, "The lean arm embeds sentences, too, which no ledger counts.")
-    return [arm for arm in arms if chosen in (arm.name, "both")]
+        _say(console, *_about_memory(options.provider))
+    return [arm for arm in arms if options.arm in (arm.name, "both")]
 
 
 def _show(
     console: Console, results: Sequence[ArmResult], options: argparse.Namespace
 ) -> None:
     """The arms side by side, what is saved, and the report of the last one."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("arm")
-    for name in ("calls", "input", "output", "cost", "right", "answered in (p50)"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for result in results:
-        table.add_row(*_row(result))
     _say(console, "", f"The same questions to each arm, {_model_label(options)}")
-    console.print(table)
-    _say(console, "right: the answer names a function or class that solves it")
+    console.print(side_by_side(results))
+    _say(console, *COLUMNS_EXPLAINED)
     if len(results) > 1:
-        _say(console, *_in_words(Comparison(*results)))
+        _say(console, *Comparison(*results).in_words())
     console.print("", results[-1].report, "", sep="\n")
-
-
-def _row(result: ArmResult) -> tuple[str, ...]:
-    total = result.report.total
-    return (
-        result.name,
-        f"{total.calls:,}",
-        words.count(total.usage.input),
-        words.count(total.usage.output),
-        words.cost(total),
-        f"{result.right} of {len(result.answers)}",
-        words.duration(result.seconds),
-    )
-
-
-def _in_words(both: Comparison) -> Iterator[str]:
-    lost, gained = len(both.lost), len(both.gained)
-    yield f"Right in the naive arm alone: {lost}; in the lean arm alone: {gained}."
-    if both.saved is None or both.share is None:
-        yield "Some calls have no price, so nobody can say what was saved."
-        return
-    amount, share = words.money(abs(both.saved)), words.share(abs(both.share))
-    compared = "less" if both.saved >= 0 else "more"
-    yield f"The lean arm cost {amount} {compared} than the naive one ({share})."
-    claim = words.money(both.claimed)
-    if both.saved > 0:
-        off = float(both.claimed / both.saved) - 1
-        claim += f", {words.share(abs(off))} {'more' if off > 0 else 'less'} than that"
-    yield f"Its ledger claims {claim}: it compares with whole documents"
-    yield "of its own ranking, and leaves out what other answers cost."
 
 
 def _write_pages(console: Console, results: Sequence[ArmResult], output: Path) -> None:
@@ -202,17 +214,31 @@ def _figures(
     results: Sequence[ArmResult], options: argparse.Namespace
 ) -> dict[str, Any]:
     compared = Comparison(*results).figures() if len(results) > 1 else None
+    memory = {
+        "model": SMALL[options.provider],
+        "max_tokens": MAX_TOKENS,
+        "keep_tokens": KEEP_TOKENS,
+        "max_summary_tokens": MAX_SUMMARY_TOKENS,
+    }
     return {
         "stand_in": options.provider == "standin",
         "model": options.model,
+        "memory": None if options.arm == "naive" else memory,
         "arms": {result.name: result.figures() for result in results},
         "saving": compared,
     }
 
 
-def _model_label(options: argparse.Namespace) -> str:
-    label = "stand-in priced as " if options.provider == "standin" else ""
-    return f"{label}{options.model}"
+def _title(result: ArmResult, options: argparse.Namespace) -> str:
+    others = [SMALL[options.provider]] if result.name == "lean" else []
+    return f"Help desk, {result.name} arm, {_model_label(options, *others)}"
+
+
+def _model_label(options: argparse.Namespace, *others: str) -> str:
+    label = " and ".join([options.model, *others])
+    if options.provider != "standin":
+        return label
+    return f"stand-in{'s' if others else ''} priced as {label}"
 
 
 def _who_answers(options: argparse.Namespace) -> str:
@@ -221,6 +247,19 @@ def _who_answers(options: argparse.Namespace) -> str:
         return f"Answers, times and costs are not a model's: {label}."
     which = "those of both arms" if options.arm == "both" else "them"
     return f"Answers are of {label}; {options.provider} bills you for {which}."
+
+
+def _about_memory(provider: str) -> Iterator[str]:
+    small = SMALL[provider]
+    yield (
+        f"Its memory cuts a chat of {MAX_TOKENS:,} tokens down to the newest "
+        f"{KEEP_TOKENS} and notes of at most {MAX_SUMMARY_TOKENS}."
+    )
+    if provider == "standin":
+        yield f"A stand-in priced as {small} takes the notes: whatever users said."
+    else:
+        yield f"{small} takes the notes."
+    yield _CACHING[provider]
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -3,6 +3,7 @@
 Values in, values out: an arm is a graph and a ledger, a result its answers and figures.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,7 +11,7 @@ from typing import Any
 
 from langchain_core.documents import Document
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
 from langchain_core.vectorstores import VectorStore
@@ -22,11 +23,24 @@ from langchain_lean.accounting.entry import Totals
 from langchain_lean.accounting.ledger import TokenLedger, track
 from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.report.data import Line, Report
+from langchain_lean.context.memory import SummaryMemory
 from langchain_lean.context.retriever import BudgetRetriever
 from langchain_lean.demo_data import EMBEDDINGS, Chat, Question
 from langchain_lean.models import ls_params
 
+MAX_TOKENS = 1_000
+"""Tokens from which the lean arm's memory makes a chat shorter; an answer has 100."""
+
+KEEP_TOKENS = 400
+"""Tokens of the newest turns it then leaves as they are."""
+
+MAX_SUMMARY_TOKENS = 300
+"""Tokens its notes may have."""
+
 _CHUNKS = 20
+_SAID = re.compile(
+    r"^human: (.+?)(?=\n(?:human|ai): |\n</|\Z)", re.DOTALL | re.MULTILINE
+)
 _RULES = (
     "You staff the help desk for Python. Name whichever part solves it, "
     "then explain it briefly. Rely on the documentation alone."
@@ -89,6 +103,16 @@ class ArmResult:
         return sum(answer.right for answer in self.answers)
 
     @property
+    def to_recall(self) -> int:
+        """How many questions are about what the user said earlier."""
+        return sum(answer.question.recalls for answer in self.answers)
+
+    @property
+    def recalled(self) -> int:
+        """How many of those are answered right."""
+        return sum(answer.right and answer.question.recalls for answer in self.answers)
+
+    @property
     def seconds(self) -> float:
         """Within how many seconds half of the answers were given."""
         parts = {part.part: part.p50 for part in self.report.latency}
@@ -96,70 +120,23 @@ class ArmResult:
 
     def figures(self) -> dict[str, Any]:
         """Give the figures as JSON values; dollars are exact, as text."""
-        report = self.report
+        report, savings = self.report, self.report.savings
         shares = report.total.anatomy.shares()
         return {
             "arm": self.name,
             "questions": len(self.answers),
             "right": self.right,
+            "to_recall": self.to_recall,
+            "recalled": self.recalled,
             **_sums(report.total),
-            "saved_usd": _exact(report.savings.total),
+            "saved_usd": exact(savings.total),
+            "saved_by_lever": {k: exact(v.total) for k, v in savings.levers.items()},
+            "own_cost_usd": {k: exact(v) for k, v in savings.own_cost.items()},
             "shares": {k: round(v, 4) for k, v in shares.items()},
             "by_model": _by_name(report.models),
             "by_node": _by_name(report.nodes),
             "by_user": _by_name(report.users),
             "seconds_p50": {part.part: part.p50 for part in report.latency},
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Two arms that were asked the same.
-
-    Attributes:
-        naive: The arm to compare with.
-        lean: The arm that is compared.
-    """
-
-    naive: ArmResult
-    lean: ArmResult
-
-    @property
-    def saved(self) -> Decimal | None:
-        """What the lean arm cost less, in dollars; None where a call has no price."""
-        naive, lean = self.naive.report.total, self.lean.report.total
-        unpriced = naive.unpriced or lean.unpriced
-        return None if unpriced else naive.cost - lean.cost
-
-    @property
-    def share(self) -> float | None:
-        """That as a share of what the naive arm cost; None where that is nothing."""
-        cost = self.naive.report.total.cost
-        return None if self.saved is None or not cost else float(self.saved / cost)
-
-    @property
-    def claimed(self) -> Decimal:
-        """What the ledger of the lean arm says was saved, in dollars."""
-        return self.lean.report.savings.total
-
-    @property
-    def lost(self) -> tuple[Question, ...]:
-        """What the naive arm alone answers right."""
-        return _right_in_the_first_alone(self.naive, self.lean)
-
-    @property
-    def gained(self) -> tuple[Question, ...]:
-        """What the lean arm alone answers right."""
-        return _right_in_the_first_alone(self.lean, self.naive)
-
-    def figures(self) -> dict[str, Any]:
-        """Give the figures as JSON values; dollars are exact, as text."""
-        return {
-            "usd": None if self.saved is None else _exact(self.saved),
-            "share": None if self.share is None else round(self.share, 4),
-            "claimed_usd": _exact(self.claimed),
-            "lost": [question.text for question in self.lost],
-            "gained": [question.text for question in self.gained],
         }
 
 
@@ -177,18 +154,25 @@ def naive_arm(model: BaseChatModel, index: VectorStore) -> Arm:
 
 
 def lean_arm(
-    model: BaseChatModel, index: VectorStore, documents: Sequence[Document]
+    model: BaseChatModel,
+    summarizer: BaseChatModel,
+    index: VectorStore,
+    documents: Sequence[Document],
 ) -> Arm:
-    """Build the help desk with a `BudgetRetriever`, all else as in the naive arm.
+    """Build the help desk with a `BudgetRetriever` and a `SummaryMemory`.
+
+    All else is as in the naive arm.
 
     Args:
         model: Answers every question, and has the price of what is saved.
+        summarizer: Takes the memory's notes.
         index: Where to look things up, by meaning.
         documents: What is in the index, to look up by words.
 
     Returns:
-        A graph of two nodes, `retrieve` and `answer`, with a ledger in memory, which
-        counts savings against the documents of the naive arm.
+        A graph of three nodes, `retrieve`, `memory` and `answer`, with a ledger in
+        memory, which counts savings against the documents of the naive arm and
+        against whole chats.
 
     Raises:
         ConfigurationError: If the model does not say its name, or the `local` extra is
@@ -201,15 +185,36 @@ def lean_arm(
         model=said.get("ls_model_name"),
         provider=said.get("ls_provider"),
     )
-    return _arm("lean", model, retriever.with_lexical(documents))
+    memory = SummaryMemory(
+        summarizer,
+        answer_model=model,
+        max_tokens=MAX_TOKENS,
+        keep_tokens=KEEP_TOKENS,
+        max_summary_tokens=MAX_SUMMARY_TOKENS,
+    )
+    return _arm("lean", model, retriever.with_lexical(documents), memory)
+
+
+def what_users_said(messages: Sequence[BaseMessage]) -> str:
+    """The notes of a stand-in: all that users said, word by word, and no answer.
+
+    Args:
+        messages: What the memory asks a summarizer.
+    """
+    return "\n".join(_SAID.findall(str(messages[-1].text)))
 
 
 def _whole_documents(index: VectorStore) -> BaseRetriever:
     return index.as_retriever(search_kwargs={"k": _CHUNKS})
 
 
-def _arm(name: str, model: BaseChatModel, retriever: BaseRetriever) -> Arm:
-    """Build the help desk around a retriever."""
+def _arm(
+    name: str,
+    model: BaseChatModel,
+    retriever: BaseRetriever,
+    memory: SummaryMemory | None = None,
+) -> Arm:
+    """Build the help desk around a retriever, with a memory or without one."""
 
     def retrieve(state: HelpState) -> dict[str, Any]:
         return {"documents": retriever.invoke(str(state["messages"][-1].text))}
@@ -221,10 +226,11 @@ def _arm(name: str, model: BaseChatModel, retriever: BaseRetriever) -> Arm:
         return {"messages": model.invoke([SystemMessage(_RULES), *history, asked])}
 
     graph = StateGraph(HelpState)
-    graph.add_node("retrieve", retrieve)
-    graph.add_node("answer", answer)
+    nodes: list[Any] = [("retrieve", retrieve), ("answer", answer)]
+    if memory:
+        nodes.insert(1, ("memory", memory))
+    graph.add_sequence(nodes)
     graph.set_entry_point("retrieve")
-    graph.add_edge("retrieve", "answer")
     prices = PriceBook().with_price(EMBEDDINGS, input=0, output=0)
     return Arm(name, graph.compile(InMemorySaver()), TokenLedger(prices=prices))
 
@@ -260,6 +266,11 @@ def run_arm(
     return ArmResult(arm.name, tuple(answers), arm.ledger.report())
 
 
+def exact(dollars: Decimal) -> str:
+    """Dollars as text, to the last digit."""
+    return f"{dollars.normalize():f}"
+
+
 def _by_name(lines: Iterable[Line]) -> dict[str, Any]:
     return {line.name: _sums(line.totals) for line in lines}
 
@@ -269,16 +280,5 @@ def _sums(totals: Totals) -> dict[str, Any]:
         "calls": totals.calls,
         "input_tokens": totals.usage.input,
         "output_tokens": totals.usage.output,
-        "usd": _exact(totals.cost),
+        "usd": exact(totals.cost),
     }
-
-
-def _exact(dollars: Decimal) -> str:
-    return f"{dollars.normalize():f}"
-
-
-def _right_in_the_first_alone(
-    first: ArmResult, second: ArmResult
-) -> tuple[Question, ...]:
-    pairs = zip(first.answers, second.answers, strict=True)
-    return tuple(a.question for a, b in pairs if a.right and not b.right)

@@ -33,6 +33,7 @@ EMBEDDINGS = "wordllama"
 
 _SHORTEST = 60  # characters; below it is little that a question could be answered with
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_ANSWERED = re.compile(r" (->|<-) ")
 _LAID_OUT = re.compile(r"^(\s|>>>|[-*] )", re.MULTILINE)
 
 
@@ -43,10 +44,12 @@ class Question:
     Attributes:
         text: The question, as a user would put it.
         symbols: What a right answer names, any one of them, such as `json.loads`.
+        recalls: Whether these are what the user said earlier in the chat.
     """
 
     text: str
     symbols: tuple[str, ...]
+    recalls: bool = False
 
     def answered_by(self, answer: str) -> bool:
         """Whether an answer names one of the symbols.
@@ -165,10 +168,17 @@ def _names(symbol: str) -> re.Pattern[str]:
     return re.compile(rf"\b{two}\b|`{last}`|(?<!\w){last}\(")
 
 
-def _chat(user_id: str, thread_id: str, *questions: str) -> Chat:
-    """A chat from lines such as `How do I ...? -> json.loads json.load`."""
-    pairs = (line.split(" -> ") for line in questions)
-    return Chat(user_id, thread_id, tuple(Question(q, (*s.split(),)) for q, s in pairs))
+def _chat(user_id: str, thread_id: str, *lines: str) -> Chat:
+    """A chat from lines such as `How do I ...? -> json.loads json.load`.
+
+    What stands behind `<-` is not documented, but was said earlier in the chat.
+    """
+    return Chat(user_id, thread_id, tuple(map(_question, lines)))
+
+
+def _question(line: str) -> Question:
+    text, arrow, symbols = _ANSWERED.split(line)
+    return Question(text, tuple(symbols.split()), recalls=arrow == "<-")
 
 
 CHATS = (
@@ -178,8 +188,6 @@ CHATS = (
         "How do I count how many times each element occurs in a list?"
         " -> collections.Counter",
         "How do I find the ten largest elements of a dataset? -> heapq.nlargest",
-        "How do I get the most common value of my data?"
-        " -> statistics.mode statistics.multimode collections.Counter.most_common",
     ),
     _chat(
         "grace",
@@ -187,17 +195,6 @@ CHATS = (
         "How do I copy a whole directory tree to another destination?"
         " -> shutil.copytree",
         "How do I delete a directory tree with everything in it? -> shutil.rmtree",
-        "How can I see how much disk space is free? -> shutil.disk_usage",
-    ),
-    _chat(
-        "linus",
-        "waiting",
-        "How do I run a blocking function in a separate thread from async code?"
-        " -> asyncio.to_thread",
-        "How do I give up on an awaitable after a timeout?"
-        " -> asyncio.wait_for asyncio.timeout",
-        "How do I run several coroutines at once and collect their results?"
-        " -> asyncio.gather",
     ),
     _chat(
         "ada",
@@ -206,17 +203,6 @@ CHATS = (
         " -> json.dumps json.JSONEncoder.encode",
         "How do I break long text into lines of at most 70 columns?"
         " -> textwrap.wrap textwrap.fill",
-        "How do I remove the common indentation from a block of text?"
-        " -> textwrap.dedent",
-    ),
-    _chat(
-        "grace",
-        "functions",
-        "How can I cache the results of a slow function so it runs once per argument?"
-        " -> functools.lru_cache functools.cache",
-        "How do I make a new function with some of the arguments already applied?"
-        " -> functools.partial functools.partialmethod",
-        "How do I group consecutive elements that share a key? -> itertools.groupby",
     ),
     _chat(
         "linus",
@@ -224,17 +210,6 @@ CHATS = (
         "How can I count how often each element occurs in a list?"
         " -> collections.Counter",
         "How do I compute the median of my data? -> statistics.median",
-        "How do I draw from a list with unequal weights?"
-        " -> random.choices random.Random.choices",
-    ),
-    _chat(
-        "ada",
-        "secrets",
-        "How do I make a random URL-safe token for a password reset link?"
-        " -> secrets.token_urlsafe",
-        "How do I derive a key from a password with a salt? -> hashlib.pbkdf2_hmac",
-        "How do I encode bytes as Base64 text? -> base64.b64encode"
-        " base64.standard_b64encode",
     ),
     _chat(
         "grace",
@@ -243,26 +218,48 @@ CHATS = (
         " -> json.dumps json.JSONEncoder.encode",
         "How do I parse a string into a date when I know its format?"
         " -> datetime.datetime.strptime time.strptime",
-        "How do I turn a dataclass instance into a plain dict? -> dataclasses.asdict",
-    ),
-    _chat(
-        "linus",
-        "scripts",
-        "How can I run a command and capture its output?"
-        " -> subprocess.run subprocess.check_output subprocess.getoutput",
-        "How do I find the full path of a program on PATH? -> shutil.which",
-        "How do I log an error together with its traceback?"
-        " -> logging.exception logging.Logger.exception",
     ),
     _chat(
         "ada",
         "archives",
         "How do I copy a whole directory tree to another place? -> shutil.copytree",
-        "How do I get a temporary directory that is removed when I am done?"
-        " -> tempfile.TemporaryDirectory",
         "How do I unpack all members of a zip archive into a directory?"
         " -> zipfile.ZipFile.extractall shutil.unpack_archive",
     ),
+    _chat(
+        "linus",
+        "service",
+        "How do I run a blocking function in a separate thread from async code?\n"
+        "It is for Heron, the service that sends our invoices. -> asyncio.to_thread",
+        "How do I give up on an awaitable after a timeout?"
+        " -> asyncio.wait_for asyncio.timeout",
+        "How do I run several coroutines at once and collect their results?\n"
+        "Our production machine is named osprey-7. -> asyncio.gather",
+        "How can I cache the results of a slow function so it runs once per argument?"
+        " -> functools.lru_cache functools.cache",
+        "How do I make a new function with some of the arguments already applied?\n"
+        "Customers pay in kroner. -> functools.partial functools.partialmethod",
+        "How do I group consecutive elements that share a key? -> itertools.groupby",
+        "How do I make a random URL-safe token for a password reset link?"
+        " -> secrets.token_urlsafe",
+        "How do I derive a key from a password with a salt? -> hashlib.pbkdf2_hmac",
+        "How do I encode bytes as Base64 text? -> base64.b64encode"
+        " base64.standard_b64encode",
+        "How do I turn a dataclass instance into a plain dict? -> dataclasses.asdict",
+        "Which service of ours is it that sends the invoices? <- Heron",
+        "How can I run a command and capture its output?"
+        " -> subprocess.run subprocess.check_output subprocess.getoutput",
+        "How do I find the full path of a program on PATH? -> shutil.which",
+        "What is our production machine named? <- osprey-7",
+        "How do I log an error together with its traceback?"
+        " -> logging.exception logging.Logger.exception",
+        "How do I remove the common indentation from a block of text?"
+        " -> textwrap.dedent",
+        "How do I get a temporary directory that is removed when I am done?"
+        " -> tempfile.TemporaryDirectory",
+        "Which currency do customers pay in? <- kroner",
+    ),
 )
-"""Ten chats of three questions. As at a real help desk some things are asked twice: the
-first questions of `samples`, `records` and `archives` were asked by others before."""
+"""Six chats of two questions, and a long one, whose user says three things early that
+are asked for late. As at a real help desk some things are asked twice: the first
+questions of `samples`, `records` and `archives` were asked by others before."""
