@@ -138,12 +138,12 @@ def _equal(one: bytes, other: bytes) -> int:
 def _behind(before: Sequence[Part], now: Sequence[Part], offset: int) -> int:
     """The bytes of parts that stood there before, too; of the changed one its end."""
     left = Counter(before)
-    found = 0
+    old, new = before[0], now[0]
+    found = -offset if left[new] else 0  # that much of it is in front of the change
     for part in now:
         if left[part]:
             left[part] -= 1
             found += len(part.data)
-    old, new = before[0], now[0]
     changed = left[old] > 0 and new not in before
     if changed and (old.kind, old.name) == (new.kind, new.name):
         found += _equal(old.data[offset:][::-1], new.data[offset:][::-1])

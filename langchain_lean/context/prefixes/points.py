@@ -19,6 +19,7 @@ from langchain_lean.context.prefixes.limits import (
     cache_rules,
 )
 from langchain_lean.context.prefixes.marks import (
+    CACHE_CONTROL,
     TOOLS,
     Mark,
     can_carry,
@@ -233,7 +234,9 @@ def _marked(
 ) -> CachedPrompt:
     given = marks_of(prompt.messages, prompt.tools)
     fit = (s.place for s in spots if _fits(s.place, given, lifetime))
-    free = max(rules.marks - len(given), 0)
+    # ChatAnthropic sends this option as a mark of its own.
+    taken = len(given) + (CACHE_CONTROL in target.options)
+    free = max(rules.marks - taken, 0)
     points = tuple(sorted([*fit][:free]))
     messages = list(prompt.messages)
     for place in points:

@@ -41,7 +41,7 @@ class PromptId(NamedTuple):
     tools: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        said = (self.source, self.node or self.agent, self.model)
+        said = (self.source, self.agent, self.node, self.model)
         return words.printable(" · ".join(filter(None, said)) or "(unknown)")
 
 

@@ -52,8 +52,8 @@ def stable_prefix(
     the current date or time, timestamps, UUIDs, ids of requests and sessions) go
     behind the text of the last human message: in front of it they would keep a long
     question, and what was retrieved for it, from being equal in the next call.
-    Nothing else is taken out of the system messages, and nothing is lost. Where no
-    human message follows, they stay.
+    They then have the weight of a user's words. Nothing else is taken out of the
+    system messages, and nothing is lost. Where no human message follows, they stay.
 
     Tools are sorted by name. A prompt that begins with no system message gets its
     first ones put to the front; later ones stay where they stand, since a place in a

@@ -41,7 +41,7 @@ _ID = (
     r"(?=[\w-]*\d)[\w-]{4,}"
 )
 _VOLATILE = re.compile(rf"{_STAMP}|{_NOW}|{_UUID}|{_ID}", re.IGNORECASE)
-_FENCE = ("```", "~~~")
+_FENCES = ("```", "~~~")
 _JSON_MEMBER = re.compile(r"\s*+[{,]?\s*+\"[^\"\n]*+\"\s*+:")
 
 
@@ -101,9 +101,9 @@ def _lines(text: str) -> Iterator[tuple[str, bool]]:
     """The lines of a text, and whether each must stay whole."""
     fenced = False
     for line in text.splitlines(keepends=True):
-        fence = line.lstrip().startswith(_FENCE)
-        yield line, fenced or fence or _JSON_MEMBER.match(line) is not None
-        fenced ^= fence
+        has_fence = any(fence in line for fence in _FENCES)
+        yield line, fenced or has_fence or _JSON_MEMBER.match(line) is not None
+        fenced ^= line.lstrip().startswith(_FENCES)
 
 
 def _sentences(line: str, volatile: Callable[[str], object]) -> tuple[str, list[str]]:

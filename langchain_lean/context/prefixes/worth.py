@@ -98,7 +98,7 @@ def bundle_or_retrieve(
 
     Questions and answers cost the same either way and are left out; so are better
     answers, and what an embedding of the question costs. A prefix below the model's
-    minimum is not cached (see `CacheRules`), nor where that does not pay.
+    minimum is not cached, nor one whose re-use does not pay the write.
 
     Args:
         bundle_tokens: Tokens of all documents.

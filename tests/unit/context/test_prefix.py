@@ -253,6 +253,27 @@ CHATS = st.lists(
 ).map(lambda parts: [message for part in parts for message in part])
 
 
+UNFENCED = TEXTS.map(lambda text: text.replace("```", ""))
+
+
+@given(UNFENCED, UNFENCED, st.integers(0, 23), st.integers(0, 23))
+def test_whatever_stands_around_the_time_two_calls_share_their_system_prompt(
+    start: str, end: str, one: int, other: int
+) -> None:
+    def system(hour: int) -> list[BaseMessage]:
+        text = f"{start}\nBe kind.\nIt is now {hour}:00.\n{end}"
+        messages = [SystemMessage(text), HumanMessage("Why?")]
+        return [m for m in stable_prefix(messages).messages if m.type == "system"]
+
+    assert system(one) == system(other)
+
+
+def test_a_line_with_a_fence_stays_whole() -> None:
+    text = f"{NOW}```\n```\n{NOW}\n"
+    messages = [SystemMessage(text), HumanMessage("Why?")]
+    assert list(stable_prefix(messages).messages) == messages
+
+
 def characters(messages: Any) -> Counter[str]:
     return Counter("".join("".join(texts(messages)).split()))
 
@@ -351,6 +372,13 @@ def test_a_few_shot_prompt_is_marked_behind_its_examples() -> None:
 def test_an_agent_at_work_is_marked_behind_its_newest_result() -> None:
     prompt = [*CHAT, *AGENT_STEP]
     assert cache_points(prompt, model=SONNET, calls=5).points == (0, 4, 7)
+
+
+def test_no_mark_goes_between_a_tool_call_and_its_result() -> None:
+    looking = AIMessage("I look it up.", tool_calls=[CALL])
+    empty = ToolMessage("", tool_call_id="c1")
+    prompt = [*CHAT[:2], looking, empty]
+    assert cache_points(prompt, model=SONNET, calls=5).points == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -455,6 +483,16 @@ def test_a_prompt_never_has_more_marks_than_the_provider_takes() -> None:
     prompt = cache_points(chat, model=SONNET, calls=5)
     assert str(prompt.messages).count("cache_control") == 4
     assert prompt.points == (0, 4)
+
+
+def test_a_mark_that_is_an_option_of_the_model_counts() -> None:
+    name, provider = SONNET
+    model = ScriptedChatModel(responses=[], model_name=name, provider=provider)
+    bound = model.bind(cache_control={"type": "ephemeral"})
+    chat = [*CHAT, *AGENT_STEP]
+    chat[1] = HumanMessage(marked("First?"))
+    assert cache_points(chat, model=model, calls=5).points == (0, 4, 7)
+    assert cache_points(chat, model=bound, calls=5).points == (0, 4)
 
 
 def test_the_input_of_cache_points_stays_as_it_is() -> None:

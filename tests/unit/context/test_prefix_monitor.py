@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.caches import InMemoryCache
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
-from langchain_core.outputs import LLMResult
+from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.tools import tool
 from langgraph.graph import START, StateGraph
 
@@ -102,6 +102,24 @@ def test_an_appended_turn_is_no_change() -> None:
     whole = shared + len("Hello.Why?")
     assert row.common_tokens == shared * 2_000 // whole
     assert (row.calls, row.changes) == (2, 0)
+
+
+MESSAGES = st.lists(st.text("ab", max_size=4).map(HumanMessage), min_size=1, max_size=5)
+
+
+@given(MESSAGES, MESSAGES)
+def test_what_is_common_and_what_is_lost_never_overlap(one: Any, other: Any) -> None:
+    monitor = monitored(one, other, model=model(provider="openai"))
+    row = only(monitor)
+    assert row.common_tokens + row.lost_tokens <= 2_000
+    assert one != other or not row.changes
+
+
+@pytest.mark.parametrize("texts", [("Hi", "Hi there"), ("Hi there", "Hi")])
+def test_a_last_message_that_goes_on_or_ends_is_no_change(texts: Any) -> None:
+    monitor = monitored(*texts)
+    assert monitor.changes() == ()
+    assert only(monitor).common_tokens > 0
 
 
 def test_the_same_prompt_is_no_change() -> None:
@@ -285,6 +303,15 @@ def test_nodes_of_one_thread_are_kept_apart_and_named() -> None:
     assert {p.prompt.node for p in monitor.report().prompts} == {"draft", "check"}
 
 
+def test_agents_and_levers_of_one_thread_are_kept_apart_and_named() -> None:
+    monitor = PrefixMonitor(prices=PRICES)
+    for who in ({"lc_agent_name": "helper"}, {"lc_source": "memory"}):
+        model().invoke(f"Hi {who}", {"callbacks": [monitor], "metadata": who})
+    assert monitor.changes() == ()
+    names = {str(row.prompt) for row in monitor.report().prompts}
+    assert names == {f"helper · {MODEL}", f"memory · {MODEL}"}
+
+
 def test_bare_calls_are_kept_apart_by_their_tools() -> None:
     monitor = PrefixMonitor(prices=PRICES)
     for tools in ([search], [add], [search]):
@@ -373,6 +400,32 @@ def test_no_more_than_a_thousand_prompts_are_kept_and_none_is_forgotten() -> Non
     assert report.older.calls == 10
     assert report.total.calls == 1_010
     assert report.total.won == 1_010 * Decimal("0.0027")
+
+
+def ask(monitor: PrefixMonitor, text: str, thread: str = "a") -> None:
+    run_id, metadata = uuid4(), {"thread_id": thread, "ls_model_name": MODEL}
+    prompt = [[HumanMessage(text)]]
+    monitor.on_chat_model_start({}, prompt, run_id=run_id, metadata=metadata)
+    result = LLMResult(generations=[[ChatGeneration(message=answer())]])
+    monitor.on_llm_end(result, run_id=run_id)
+
+
+def test_no_more_than_ten_thousand_calls_wait_for_their_prices() -> None:
+    monitor = PrefixMonitor(prices=PRICES)
+    for _ in range(10_003):
+        ask(monitor, "Hi")
+    total = monitor.report().total
+    assert (total.calls, total.unpriced) == (10_003, 3)
+
+
+def test_no_more_than_64_megabytes_of_prompts_are_kept() -> None:
+    monitor = PrefixMonitor(prices=PRICES)
+    for thread in "abcdefg":
+        ask(monitor, thread * 10_000_000, thread)
+    ask(monitor, "changed", "a")  # the oldest, and not there any more
+    assert monitor.changes() == ()
+    ask(monitor, "changed", "g")
+    assert len(monitor.changes()) == 1
 
 
 def test_the_report_holds_no_text_of_a_prompt() -> None:
