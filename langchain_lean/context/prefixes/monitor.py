@@ -13,14 +13,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import AIMessage
-from langchain_core.outputs import ChatGeneration
 
-from langchain_lean.accounting.attribution import attributed
-from langchain_lean.accounting.model_ids import undoubled
 from langchain_lean.accounting.prices.cost import exact
-from langchain_lean.accounting.recording.calls import node_path, provider_of
-from langchain_lean.accounting.recording.events import model_asked
+from langchain_lean.accounting.recording.calls import provider_of
 from langchain_lean.accounting.usage import TokenUsage
 from langchain_lean.context.prefixes.comparing import (
     Comparison,
@@ -31,6 +26,13 @@ from langchain_lean.context.prefixes.comparing import (
 )
 from langchain_lean.context.prefixes.limits import cache_rules
 from langchain_lean.context.prefixes.parts import Part, prompt_parts
+from langchain_lean.context.prefixes.reading import (
+    answer_of,
+    answering_model,
+    from_langchains_cache,
+    prompt_id,
+    usage_of,
+)
 from langchain_lean.context.prefixes.report import (
     PrefixChange,
     PrefixReport,
@@ -38,12 +40,12 @@ from langchain_lean.context.prefixes.report import (
     PromptPrefix,
 )
 from langchain_lean.context.prefixes.worth import default_prices
-from langchain_lean.errors import UnpricedModelError, UsageError
+from langchain_lean.errors import UnpricedModelError
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from langchain_core.messages import BaseMessage
+    from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.outputs import LLMResult
 
     from langchain_lean.accounting.prices.book import PriceBook
@@ -177,7 +179,7 @@ class PrefixMonitor(BaseCallbackHandler):
         parts = prompt_parts(
             messages[0] if messages else [], options.get("tools") or ()
         )
-        prompt, provider = _prompt_id(options, said, parts), provider_of(said, None)
+        prompt, provider = prompt_id(options, said, parts), provider_of(said, None)
         asked = _Asked(prompt, parts, provider, self._clock())
         with self._changing:
             self._asked[run_id] = asked
@@ -201,11 +203,11 @@ class PrefixMonitor(BaseCallbackHandler):
                 self._asked.pop(run_id, None)
 
     def _end(self, run_id: UUID, result: LLMResult | None) -> None:
-        message = _message(result)
-        usage = _usage(result)
+        message = answer_of(result)
+        usage = usage_of(result)
         with self._changing:
             asked = self._asked.pop(run_id, None)
-            if asked is None or _from_cache(message):
+            if asked is None or from_langchains_cache(message):
                 return
             before = self._before.pop(asked.prompt, None)
             self._keep(asked, usage, before)
@@ -232,7 +234,7 @@ class PrefixMonitor(BaseCallbackHandler):
         message: AIMessage | None,
     ) -> None:
         prompt, provider = asked.prompt, asked.provider or provider_of({}, message)
-        model = _model_of(message) or prompt.model or ""
+        model = answering_model(message) or prompt.model or ""
         row = PromptPrefix(prompt=prompt, calls=1, usage=usage)
         lost = 0
         if before is not None:
@@ -287,23 +289,6 @@ class PrefixMonitor(BaseCallbackHandler):
             logger.warning("A prompt prefix could not be compared: %s", reason)
 
 
-def _prompt_id(
-    options: Mapping[str, Any], metadata: Mapping[str, Any], parts: Sequence[Part]
-) -> PromptId:
-    node = node_path(metadata)
-    agent, source = metadata.get("lc_agent_name"), metadata.get("lc_source")
-    told = node or agent or source
-    tools = sorted(part.name for part in parts if part.kind == "tool")
-    return PromptId(
-        thread=attributed("thread_id", metadata),
-        model=model_asked(options, metadata),
-        node=node,
-        agent=str(agent) if agent else None,
-        source=str(source) if source else None,
-        tools=() if told else tuple(tools),
-    )
-
-
 def _change(
     run_id: str, asked: _Asked, usage: TokenUsage, compared: Comparison, lost: int
 ) -> PrefixChange | None:
@@ -322,29 +307,3 @@ def _change(
         prompt_tokens=usage.input,
         lost_tokens=lost,
     )
-
-
-def _message(result: LLMResult | None) -> AIMessage | None:
-    choices = result.generations[0] if result and result.generations else []
-    first = choices[0] if choices else None
-    message = first.message if isinstance(first, ChatGeneration) else None
-    return message if isinstance(message, AIMessage) else None
-
-
-def _usage(result: LLMResult | None) -> TokenUsage:
-    """What the provider reported; nothing where it did not, or not believably."""
-    try:
-        return (TokenUsage.from_result(result) if result else None) or TokenUsage()
-    except UsageError:
-        return TokenUsage()
-
-
-def _model_of(message: AIMessage | None) -> str | None:
-    name = message.response_metadata.get("model_name") if message else None
-    return undoubled(name) if isinstance(name, str) and name else None
-
-
-def _from_cache(message: AIMessage | None) -> bool:
-    """LangChain marks an answer of its own cache by this one key."""
-    usage: Any = message.usage_metadata if message else None
-    return isinstance(usage, Mapping) and usage.get("total_cost") == 0

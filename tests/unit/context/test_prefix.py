@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.documents import Document
 from langchain_core.messages import (
@@ -256,6 +256,7 @@ CHATS = st.lists(
 UNFENCED = TEXTS.map(lambda text: text.replace("```", ""))
 
 
+@settings(deadline=None)
 @given(UNFENCED, UNFENCED, st.integers(0, 23), st.integers(0, 23))
 def test_whatever_stands_around_the_time_two_calls_share_their_system_prompt(
     start: str, end: str, one: int, other: int
@@ -278,17 +279,20 @@ def characters(messages: Any) -> Counter[str]:
     return Counter("".join("".join(texts(messages)).split()))
 
 
+@settings(deadline=None)
 @given(CHATS)
 def test_nothing_is_lost(messages: list[BaseMessage]) -> None:
     assert characters(stable_prefix(messages).messages) == characters(messages)
 
 
+@settings(deadline=None)
 @given(CHATS)
 def test_done_again_it_changes_nothing(messages: list[BaseMessage]) -> None:
     once = stable_prefix(messages)
     assert stable_prefix(once.messages) == once
 
 
+@settings(deadline=None)
 @given(CHATS)
 def test_results_stay_with_their_calls_and_turns_in_order(
     messages: list[BaseMessage],
@@ -299,6 +303,7 @@ def test_results_stay_with_their_calls_and_turns_in_order(
     assert kinds == [m.type for m in messages if m.type != "system"]
 
 
+@settings(deadline=None)
 @given(CHATS)
 def test_the_input_stays_as_it_is(messages: list[BaseMessage]) -> None:
     before = [message.model_copy(deep=True) for message in messages]
@@ -336,6 +341,7 @@ def test_known_documents_come_first_in_their_earlier_order() -> None:
     assert [d.page_content for d in ordered] == ["b", "a", "new", "newer"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from("abcdef")), st.lists(st.sampled_from("abcdef")))
 def test_in_thread_order_loses_and_adds_no_document(now: str, before: str) -> None:
     ordered = in_thread_order(map(Document, now), map(Document, before))

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 from uuid import uuid4
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.caches import InMemoryCache
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
@@ -86,6 +86,7 @@ def test_a_change_in_the_system_prompt_is_found_to_the_byte() -> None:
     assert change.where == "message 0 (system), byte 8"
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1), st.text(max_size=20), st.text(max_size=20))
 def test_the_offset_is_where_both_texts_part(start: str, one: str, other: str) -> None:
     monitor = monitored(chat(start + "a" + one, "Hi"), chat(start + "b" + other, "Hi"))
@@ -107,6 +108,7 @@ def test_an_appended_turn_is_no_change() -> None:
 MESSAGES = st.lists(st.text("ab", max_size=4).map(HumanMessage), min_size=1, max_size=5)
 
 
+@settings(deadline=None)
 @given(MESSAGES, MESSAGES)
 def test_what_is_common_and_what_is_lost_never_overlap(one: Any, other: Any) -> None:
     monitor = monitored(one, other, model=model(provider="openai"))
