@@ -92,7 +92,8 @@ class SummaryMemory(Runnable[Any, Any]):
             `max_summary_tokens` with room to think. None: what leaves is left out
             unread (a sliding window).
         max_tokens: A conversation with more is made shorter; system messages and tools
-            bound to `answer_model` count.
+            bound to `answer_model` count, what is put into the prompt behind the memory
+            does not.
         keep_tokens: Tokens of the newest turns to keep; the last turn in any case.
             Fewer where what must stay, and the notes, leave little room.
         max_summary_tokens: The most tokens of the notes. What the summarizer writes
@@ -163,7 +164,9 @@ class SummaryMemory(Runnable[Any, Any]):
         reader = model if answer_model is None else answer_model
         said = {} if reader is None else ls_params(reader)
         self._model, self._provider = said.get("ls_model_name"), said.get("ls_provider")
-        self._sizes = Sizes(counter or TokenCounter(), self._model, _tools(reader))
+        self._sizes = Sizes(
+            counter or TokenCounter(), self._model, self._provider, _tools(reader)
+        )
         self._summarizer: Runnable[Any, Any] = RunnablePassthrough()  # never asked
         if model is not None:
             room = max_summary_tokens + thinking_budget(model)
@@ -299,7 +302,7 @@ class SummaryMemory(Runnable[Any, Any]):
             return
         avoided = summary.tokens - self._sizes.messages([summary.message()])
         if avoided > 0:
-            cached = self._sizes.cached(short.messages)
+            cached = self._sizes.cached(short.messages, summary.tokens)
             report_saving(
                 "memory",
                 avoided=TokenUsage(input=avoided, cache_read=avoided if cached else 0),

@@ -29,6 +29,8 @@ from langchain_lean.messages import last_human_index, message_text, role
 
 _LARGEST_BY_HAND = 10**12
 
+_SUMS_UP = ("memory", "summarization")  # their prompts ask nothing but hold a history
+
 
 def to_entry(
     outcome: Outcome,
@@ -216,6 +218,8 @@ def _prompt(
     tools = [fingerprints.tools(call.tools)] if call.tools else []
     size = tools[0].length if tools else 0
     measured = prompt_characters(call.prompt, lengths, tools=size, retrieved=found)
+    if call.metadata.get("lc_source") in _SUMS_UP:
+        measured["history"] += measured.pop("question")
     return marks + tools, measured
 
 

@@ -143,7 +143,9 @@ class Shortener:
             written=cap if rewritten else added,
             asked=_INSTRUCTIONS + (notes if rewritten else min(notes, _SHOWN)),
             calls=self._calls_to_come(conversation),
-            cached=self.sizes.cached(conversation.body),
+            cached=self.sizes.cached(
+                conversation.body, earlier.tokens + leaving + selection.kept
+            ),
         )
         return exchange.pays(self.answering, self.summarizing)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 
+from langchain_lean.accounting.savings import caches_by_itself
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.accounting.usage import TokenUsage
 from langchain_lean.errors import UsageError
@@ -14,6 +15,7 @@ from langchain_lean.messages import message_text
 
 _NEWEST = 100  # messages; most limits are passed by so many
 _COUNTED = 400  # messages; the size of more is estimated
+_CACHED_FROM = 1_024  # tokens; the documented minimum of OpenAI
 _FEWEST = 3  # tokens of a message; who reports less has not read them all
 
 
@@ -23,13 +25,19 @@ class Sizes:
     Args:
         counter: Counts tokens.
         model: The model's name, if it is known.
+        provider: Its provider, if it is known.
         tools: The tools it is given with every call.
     """
 
     def __init__(
-        self, counter: TokenCounter, model: str | None, tools: Sequence[Any]
+        self,
+        counter: TokenCounter,
+        model: str | None,
+        provider: str | None,
+        tools: Sequence[Any],
     ) -> None:
-        self._counter, self._model, self._tools = counter, model, tools
+        self._counter, self._tools = counter, tools
+        self._model, self._provider = model, provider
 
     def text(self, text: str) -> int:
         """Tokens of a text."""
@@ -73,14 +81,20 @@ class Sizes:
         new = messages[position + 1 :]
         return usage.total + self.messages(new)
 
-    def cached(self, messages: Sequence[BaseMessage]) -> bool:
-        """Whether the provider's cache is used, by what the newest answer reports.
+    def cached(self, messages: Sequence[BaseMessage], whole: int) -> bool:
+        """Whether the provider would read the whole of a conversation from its cache.
 
-        Where none reports anything it is taken to be, as then the least is saved.
+        Args:
+            messages: The conversation as it is sent. Its newest answer tells; where it
+                reports nothing the answer is yes, as then the least is saved.
+            whole: Tokens it would have if nothing had left. What was too short to be
+                cached says nothing of that, at a provider that caches by itself.
         """
         _, usage = _newest_usage(messages)
         if usage is None:
             return True
+        if usage.input < _CACHED_FROM and caches_by_itself(self._provider):
+            return whole >= _CACHED_FROM
         return bool(usage.cache_read or usage.cache_write_5m or usage.cache_write_1h)
 
 

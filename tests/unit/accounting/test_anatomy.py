@@ -163,6 +163,16 @@ def test_documents_of_another_trace_are_not_looked_for(
     assert ledger.anatomy().retrieved == 0
 
 
+@pytest.mark.parametrize("source", ["memory", "summarization"])
+def test_what_a_summarizer_reads_is_history(
+    source: str, ledger: TokenLedger, model: Make
+) -> None:
+    config = {"callbacks": [ledger], "metadata": {"lc_source": source}}
+    model().invoke("human: a turn\nai: of a conversation", config)
+    assert ledger.anatomy().history > 0
+    assert ledger.anatomy().question == 0
+
+
 def test_tool_schemas_are_a_part(ledger: TokenLedger, model: Make) -> None:
     def look(query: str) -> str:
         """Look something up in the long, long catalogue of everything there is."""
