@@ -7,12 +7,14 @@ from langchain_core.messages import AIMessage
 from langchain_lean.models import finish_reasons
 
 _FAILED = re.compile(
-    r"""\W*(?:
+    r"""\W*(?:(?:message|detail|error)["']\s*:\s*["'])?(?:
         (?:fatal\ |internal\ |server\ |api\ )*(?:error|exception|failure)
-            \s*(?:code|status)?\s*(?:[:({\[]|-\s|\d{3}\b)
-      | [a-z]*(?:Error|Exception)\b\s*[:(]
+            \s*(?:code|status)?["']?\s*(?:[:({\[\]]|-\s|\d{3}\b)
+      | (?:\w+\.)*\w*(?:Error|Exception)\b\s*[:(]
+      | type["']\s*:\s*["']error\b
+      | (?<=<)html\b | (?<=<!)doctype\b
       | traceback\s\(most\ recent\ call\ last\)
-      | (?:an?|the|some)\ (?:unexpected\ |unknown\ |internal\ )?error
+      | (?:an?|some)\ (?:unexpected\ |unknown\ |internal\ )?error
             \ (?:has\ )?occurred
       | (?:model|llm|api|tool)\ call\ failed
       | (?:failed|unable)\ to\ (?:generate|create|produce|summari[sz]e)
@@ -25,7 +27,7 @@ _FAILED = re.compile(
       | i(?:['’]m|\ am)\ (?:sorry|unable|afraid)\b
       | (?:sorry|apologies)\b[,.]
       | i\ (?:can(?:['’]t|not|\ not)|could\ not|couldn['’]t|won['’]t)\b
-      | (?:please|could\ you)\ (?:provide|share|paste|give\ me)\b
+      | (?:please|(?:could|can)\ you(?:\ please)?)\ (?:provide|share|paste|give\ me)\b
       | previous\ conversation\ was\ too\ long
     )""",
     re.IGNORECASE | re.VERBOSE,
