@@ -8,7 +8,6 @@ lean arm differs in a `BudgetRetriever` and a `SummaryMemory`. It needs no key: 
 
 import argparse
 import json
-import os
 import platform
 import sys
 import time
@@ -17,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from langchain_core.exceptions import ModelError
 from langchain_core.language_models import BaseChatModel
 from rich.console import Console
 from rich.progress import Progress
@@ -31,7 +29,6 @@ from langchain_lean.demo_arms import (
     lean_arm,
     naive_arm,
     run_arm,
-    what_users_said,
 )
 from langchain_lean.demo_comparison import (
     COLUMNS_EXPLAINED,
@@ -46,77 +43,22 @@ from langchain_lean.demo_data import (
     documents,
     first_questions,
 )
-from langchain_lean.errors import ConfigurationError, LeanError
-from langchain_lean.testing import ExtractiveChatModel, ScriptedChatModel
-
-STRONG = {
-    "standin": "claude-sonnet-5-5",
-    "openai": "gpt-6.1-sol",
-    "bedrock": "global.anthropic.claude-sonnet-5-5",
-}
-"""The strong model of each provider; the stand-in only has its prices."""
-
-SMALL = {
-    "standin": "claude-haiku-5-5",
-    "openai": "gpt-6-luna",
-    "bedrock": "global.anthropic.claude-haiku-5-5",
-}
-"""The small model of each provider, which takes notes; as `STRONG`."""
+from langchain_lean.demo_models import (
+    SMALL,
+    STRONG,
+    provider_errors,
+    small_model,
+    strong_model,
+)
+from langchain_lean.errors import LeanError
 
 _NO_CACHE = "No prompt is cached: {} caches only what an application marks."
 _CACHING = {
     "standin": _NO_CACHE.format("Anthropic"),
-    "openai": "OpenAI caches prompts from 1,024 tokens on by itself: chats that the "
-    "memory keeps shorter are not, and may cost more.",
+    "openai": "OpenAI caches prompts from 1,024 tokens on by itself, so there is less "
+    "to save: the memory sums up only where it still pays.",
     "bedrock": _NO_CACHE.format("Bedrock"),
 }
-
-
-def strong_model(provider: str, name: str) -> BaseChatModel:
-    """Make the model of a provider that answers.
-
-    Args:
-        provider: `standin`, `openai` or `bedrock`.
-        name: The model's id.
-
-    Returns:
-        The model; nothing is called yet.
-
-    Raises:
-        ConfigurationError: If there is no key, or are no credentials, for it.
-    """
-    if provider == "standin":
-        return ExtractiveChatModel(model_name=name, provider="anthropic", sentences=4)
-    return _real_model(provider, name)
-
-
-def small_model(provider: str) -> BaseChatModel:
-    """Make the model of a provider that takes notes; as `strong_model`."""
-    name = SMALL[provider]
-    if provider == "standin":
-        return ScriptedChatModel(
-            responses=[what_users_said],
-            loop=True,
-            model_name=name,
-            provider="anthropic",
-        )
-    # A model that thinks would have no room left in the notes' cap.
-    options = {"reasoning_effort": "none"} if provider == "openai" else {}
-    return _real_model(provider, name, **options)
-
-
-def _real_model(provider: str, name: str, **options: Any) -> BaseChatModel:
-    if provider == "openai":
-        if not os.environ.get("OPENAI_API_KEY"):
-            msg = "--provider openai needs a key: set OPENAI_API_KEY."
-            raise ConfigurationError(msg)
-        from langchain_openai import ChatOpenAI
-
-        return ChatOpenAI(model=name, **options)
-    _check_aws()
-    from langchain_aws import ChatBedrockConverse
-
-    return ChatBedrockConverse(model_id=name, **options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -141,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _write_pages(console, results, options.output)
     except (LeanError, OSError) as error:
         return _failed(error, 2)
-    except _provider_errors(options.provider) as error:
+    except provider_errors(options.provider) as error:
         return _failed(error, 1)
     return 0
 
@@ -285,34 +227,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--model needs --provider openai or bedrock")
     options.model = options.model or STRONG[options.provider]
     return options
-
-
-def _check_aws() -> None:
-    from boto3 import Session
-    from botocore.exceptions import BotoCoreError
-
-    try:
-        session = Session()
-        key = os.environ.get("AWS_BEARER_TOKEN_BEDROCK") or session.get_credentials()
-        region = os.environ.get("AWS_REGION") or session.region_name
-    except BotoCoreError as error:
-        msg = f"--provider bedrock cannot use your AWS configuration: {error}."
-        raise ConfigurationError(msg) from None
-    if not (key and region):
-        msg = (
-            "--provider bedrock needs AWS credentials and a region: "
-            "run `aws configure`, or set AWS_PROFILE and AWS_REGION."
-        )
-        raise ConfigurationError(msg)
-
-
-def _provider_errors(provider: str) -> tuple[type[Exception], ...]:
-    """What a failing provider raises; LangChain has its own errors for OpenAI only."""
-    if provider != "bedrock":
-        return (ModelError,)
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    return BotoCoreError, ClientError
 
 
 def _say(console: Console, *lines: str) -> None:

@@ -20,7 +20,7 @@ from langchain_lean.accounting.entry import Totals
 from langchain_lean.accounting.ledger import track
 from langchain_lean.accounting.report.data import Report
 from langchain_lean.accounting.tokens.counter import TokenCounter
-from langchain_lean.demo import SMALL, STRONG, main, small_model, strong_model
+from langchain_lean.demo import main
 from langchain_lean.demo_arms import (
     MAX_TOKENS,
     Answer,
@@ -40,6 +40,7 @@ from langchain_lean.demo_data import (
     documents,
     first_questions,
 )
+from langchain_lean.demo_models import SMALL, STRONG, small_model, strong_model
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.testing import ExtractiveChatModel, ScriptedChatModel
 
