@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from langchain_lean.budgets.guard import BudgetGuard
     from langchain_lean.context.examples import BudgetExampleSelector
     from langchain_lean.context.memory import SummaryMemory
+    from langchain_lean.context.prefix import PrefixMonitor
     from langchain_lean.context.retriever import BudgetRetriever
     from langchain_lean.embeddings import local_embeddings
     from langchain_lean.errors import LeanError, UnpricedModelError
@@ -32,6 +33,7 @@ __all__ = [
     "BudgetRetriever",
     "LeanError",
     "MeteredEmbeddings",
+    "PrefixMonitor",
     "PriceBook",
     "SpendAlarm",
     "SummaryMemory",
@@ -53,6 +55,7 @@ _HOMES = {
     "BudgetRetriever": "context.retriever",
     "LeanError": "errors",
     "MeteredEmbeddings": "accounting.metered",
+    "PrefixMonitor": "context.prefix",
     "PriceBook": "accounting.prices.book",
     "SpendAlarm": "budgets.alarms",
     "SummaryMemory": "context.memory",
