@@ -1,7 +1,7 @@
 """What providers cache of a prompt: from how many tokens on, and by how many marks.
 
-Where the figures are from, as of November 2026 (those of the newest models as others quote
-them):
+Where the figures are from, as of November 2026 (those of the newest models as others
+quote them):
 
 - Anthropic's page on prompt caching and Bedrock's, "Prompt caching for faster model
   inference": 1,024 tokens for Claude 3.5 to 4.5 Sonnet, Opus 3 to 4.1 and 4.8 and the
