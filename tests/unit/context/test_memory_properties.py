@@ -146,24 +146,28 @@ def test_node_chain_and_view_send_the_same(
         assert view["short_messages"] == state
 
 
-@pytest.mark.xfail(reason="last_id goes back to the question", strict=True)
+@pytest.mark.xfail(
+    reason="what is covered ends at the newest that left now, not ever", strict=True
+)
 @pytest.mark.parametrize("keep_history", [True, False])
 def test_steps_that_left_stay_away_when_only_their_question_leaves(
     keep_history: bool,
 ) -> None:
     """All else of the turn is pinned."""
     options: Any = {"split_last_turn": True, "keep_tokens": 0, "max_tokens": 300}
-    shorten = memory(keep_history=keep_history, pin=is_pinned, **options)
+    model = summarizer()
+    shorten = memory(model, keep_history=keep_history, pin=is_pinned, **options)
     steps = [looked_up(n, f"c{n}", result=words("Found", 60))[1:3] for n in range(4)]
     split = [turn(0)[0], *steps[0], *steps[1], *steps[2], *steps[3]]
-    longer = [*split, HumanMessage(words("And now?", 300), id="more")]
+    longer = [*split, HumanMessage(words("And now?", 170), id="more")]
     state: dict[str, Any] = {}
-    for given in (split, longer, longer):
+    for history in (split, longer, longer):
         if keep_history:
-            state = shorten.invoke({"messages": given, **state})
-        short = state["short_messages"] if keep_history else shorten.invoke(given)
+            state = shorten.invoke({"messages": history, **state})
+        short = state["short_messages"] if keep_history else shorten.invoke(history)
     kept = [message.id for message in short if not is_summary(message)]
     assert kept == ["calls-3", "result-3-0", "more"]
+    assert len(model.calls) == 2
 
 
 def is_pinned(message: BaseMessage) -> bool:
