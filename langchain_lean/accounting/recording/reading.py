@@ -54,7 +54,7 @@ def read_usage(outcome: Outcome, counter: TokenCounter) -> Reading:
             return Reading(reported or TokenUsage(), problem=problem)
         usage = _at_least(reported, _estimate(outcome, counter))
         return Reading(usage, estimated=True, problem=problem)
-    if _is_cache_hit(outcome.message):
+    if is_cache_hit(outcome.message):
         avoided = reported if reported and reported.total else None
         return Reading(avoided=avoided, cache_hit=True, problem=problem)
     if reported is None:
@@ -119,7 +119,10 @@ def _reported(outcome: Outcome) -> tuple[TokenUsage | None, str | None]:
     return usage, None
 
 
-def _is_cache_hit(message: AIMessage | None) -> bool:
-    """LangChain marks a cached answer by this one key and nothing else."""
+def is_cache_hit(message: AIMessage | None) -> bool:
+    """Whether no provider was asked.
+
+    LangChain marks an answer of its own cache by this one key and nothing else.
+    """
     usage: Any = message.usage_metadata if message else None
     return isinstance(usage, Mapping) and usage.get("total_cost") == 0

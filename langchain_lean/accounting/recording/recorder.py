@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet, ref
 
-from langchain_core.callbacks import BaseCallbackHandler
-
 from langchain_lean.accounting.attribution import attributed
+from langchain_lean.accounting.recording.careful import (
+    CarefulHandler,
+    never_raises,
+)
 from langchain_lean.accounting.recording.events import (
     BLOCKED_EVENT,
     NO_RUN,
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-F = TypeVar("F", bound=Callable[..., None])
-
 _REMEMBERED_BLOCKS = 10_000
 _REMEMBERED_BATCHES = 1_000
 _REMEMBERED_ABANDONED = 1_000
@@ -55,20 +54,7 @@ def recorders() -> list[Recorder]:
         return list(_recorders)
 
 
-def _never_raises(method: F) -> F:
-    """Keep the user's chain running whatever a provider or a package sends."""
-
-    @functools.wraps(method)
-    def told(self: Recorder, *args: Any, **kwargs: Any) -> None:
-        try:
-            method(self, *args, **kwargs)
-        except Exception as error:
-            self._warn_once(f"{method.__name__}: {type(error).__name__}")
-
-    return cast("F", told)
-
-
-class Recorder(BaseCallbackHandler):
+class Recorder(CarefulHandler):
     """Joins starts with ends and hands on what has ended.
 
     Runs inline, before other handlers, on whichever thread the call is made. It does
@@ -81,7 +67,6 @@ class Recorder(BaseCallbackHandler):
     """
 
     run_inline = True
-    raise_error = False
 
     def __init__(
         self,
@@ -90,6 +75,7 @@ class Recorder(BaseCallbackHandler):
         clock: Callable[[], float],
         timer: Callable[[], float],
     ) -> None:
+        super().__init__()
         self.abandon_after = abandon_after
         self.clock = clock
         self.timer = timer
@@ -98,7 +84,6 @@ class Recorder(BaseCallbackHandler):
         self._blocked: dict[UUID, None] = {}
         self._traces = Traces(clock=clock, timer=timer)
         self._batches: dict[int, tuple[object, list[bool]]] = {}
-        self._warned: set[str] = set()
         self._registered = False
 
     def under_way(self, run_id: UUID) -> bool:
@@ -147,14 +132,7 @@ class Recorder(BaseCallbackHandler):
         self._calls.clear()
         self._traces.forget()
 
-    def _warn_once(self, reason: str) -> None:
-        """Log what could not be taken down, once for each reason."""
-        if reason not in self._warned and len(self._warned) < 1000:
-            self._warned.add(reason)
-            name = type(self).__name__
-            logger.warning("%s could not take down an event: %s", name, reason)
-
-    @_never_raises
+    @never_raises
     def on_chat_model_start(
         self,
         serialized: dict[str, Any],
@@ -170,7 +148,7 @@ class Recorder(BaseCallbackHandler):
         prompt = messages[0] if messages else []
         self._begin("chat", prompt, run_id, parent_run_id, tags, metadata, kwargs)
 
-    @_never_raises
+    @never_raises
     def on_llm_start(
         self,
         serialized: dict[str, Any],
@@ -196,14 +174,14 @@ class Recorder(BaseCallbackHandler):
         """Note when the first event of a stream came."""
         self.on_llm_new_token(event, run_id=run_id)
 
-    @_never_raises
+    @never_raises
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         """Note an answer."""
         call = self._calls.pop(run_id, None)
         if call is not None:
             self._end(call, response)
 
-    @_never_raises
+    @never_raises
     def on_llm_error(
         self, error: BaseException, *, run_id: UUID, **kwargs: Any
     ) -> None:
@@ -215,7 +193,7 @@ class Recorder(BaseCallbackHandler):
             call.batch.append(True)
         self._end(call, kwargs.get("response"), error)
 
-    @_never_raises
+    @never_raises
     def on_chain_start(
         self,
         serialized: dict[str, Any] | None,
@@ -229,7 +207,7 @@ class Recorder(BaseCallbackHandler):
         kind: StepKind | None = "run" if parent_run_id is None else None
         self._enter(kind, run_id, parent_run_id, serialized, kwargs)
 
-    @_never_raises
+    @never_raises
     def on_tool_start(
         self,
         serialized: dict[str, Any],
@@ -242,7 +220,7 @@ class Recorder(BaseCallbackHandler):
         """Note a tool."""
         self._enter("tool", run_id, parent_run_id, serialized, kwargs)
 
-    @_never_raises
+    @never_raises
     def on_retriever_start(
         self,
         serialized: dict[str, Any],
@@ -255,17 +233,17 @@ class Recorder(BaseCallbackHandler):
         """Note a retriever."""
         self._enter("retriever", run_id, parent_run_id, serialized, kwargs)
 
-    @_never_raises
+    @never_raises
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """Note that a chain has ended."""
         self._leave(run_id)
 
-    @_never_raises
+    @never_raises
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """Note that a tool has ended."""
         self._leave(run_id)
 
-    @_never_raises
+    @never_raises
     def on_retriever_end(
         self, documents: Sequence[Document], *, run_id: UUID, **kwargs: Any
     ) -> None:
@@ -275,28 +253,28 @@ class Recorder(BaseCallbackHandler):
         kept = tuple(text for text in texts if isinstance(text, str))
         self._leave(run_id, documents=kept)
 
-    @_never_raises
+    @never_raises
     def on_chain_error(
         self, error: BaseException, *, run_id: UUID, **kwargs: Any
     ) -> None:
         """Note that a chain has failed."""
         self._leave(run_id, failed=True)
 
-    @_never_raises
+    @never_raises
     def on_tool_error(
         self, error: BaseException, *, run_id: UUID, **kwargs: Any
     ) -> None:
         """Note that a tool has failed."""
         self._leave(run_id, failed=True)
 
-    @_never_raises
+    @never_raises
     def on_retriever_error(
         self, error: BaseException, *, run_id: UUID, **kwargs: Any
     ) -> None:
         """Note that a retriever has failed."""
         self._leave(run_id, failed=True)
 
-    @_never_raises
+    @never_raises
     def on_custom_event(
         self, name: str, data: Any, *, run_id: UUID, **kwargs: Any
     ) -> None:

@@ -1,10 +1,8 @@
 """What a ledger has to say: its figures in one place."""
 
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import StringIO
 from operator import attrgetter
 from os import PathLike
 from pathlib import Path
@@ -111,17 +109,7 @@ class Report:
         return not (self.total.calls or self.savings.levers or self.notices)
 
     def __str__(self) -> str:
-        width = max(_NARROWEST, shutil.get_terminal_size().columns)
-        console = Console(
-            file=StringIO(),
-            width=width,
-            force_terminal=False,
-            force_jupyter=False,
-            legacy_windows=False,
-        )
-        with console.capture() as printed:
-            console.print(self)
-        return "\n".join(line.rstrip() for line in printed.get().splitlines())
+        return words.as_text(self, narrowest=_NARROWEST)
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions

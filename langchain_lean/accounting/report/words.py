@@ -1,9 +1,13 @@
 """The figures of a report in words: how they are written, and what is said of them."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from io import StringIO
 from itertools import islice
 from typing import TYPE_CHECKING
+
+from rich.console import Console, RenderableType
 
 from langchain_lean.accounting.entry import Totals
 
@@ -265,3 +269,22 @@ def _sum(amount: Decimal, unpriced: int) -> str:
     if not unpriced:
         return money(amount)
     return f"{money(amount)} + {unpriced:,} unpriced" if amount else "unpriced"
+
+
+def as_text(report: RenderableType, *, narrowest: int) -> str:
+    """What a report shows in a terminal, without colors.
+
+    Args:
+        report: What is shown.
+        narrowest: Its columns, where the terminal has fewer.
+    """
+    console = Console(
+        file=StringIO(),
+        width=max(narrowest, shutil.get_terminal_size().columns),
+        force_terminal=False,
+        force_jupyter=False,
+        legacy_windows=False,
+    )
+    with console.capture() as printed:
+        console.print(report)
+    return "\n".join(line.rstrip() for line in printed.get().splitlines())

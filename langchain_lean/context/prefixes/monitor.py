@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
-
-from langchain_core.callbacks import BaseCallbackHandler
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_lean.accounting.prices.cost import exact
 from langchain_lean.accounting.recording.calls import provider_of
+from langchain_lean.accounting.recording.careful import (
+    CarefulHandler,
+    never_raises,
+)
+from langchain_lean.accounting.recording.reading import is_cache_hit
 from langchain_lean.accounting.usage import TokenUsage
 from langchain_lean.context.prefixes.comparing import (
     Comparison,
@@ -29,7 +30,6 @@ from langchain_lean.context.prefixes.parts import Part, prompt_parts
 from langchain_lean.context.prefixes.reading import (
     answer_of,
     answering_model,
-    from_langchains_cache,
     prompt_id,
     usage_of,
 )
@@ -50,27 +50,10 @@ if TYPE_CHECKING:
 
     from langchain_lean.accounting.prices.book import PriceBook
 
-logger = logging.getLogger(__name__)
-
-F = TypeVar("F", bound=Callable[..., None])
-
 _PROMPTS = 1_000
 _BYTES = 64_000_000
 _CALLS = 10_000
 _CLOSED_BY_CALLER = ("GeneratorExit", "CancelledError")
-
-
-def _never_raises(method: F) -> F:
-    """Keep the user's chain running whatever a provider or a package sends."""
-
-    @functools.wraps(method)
-    def told(self: PrefixMonitor, *args: Any, **kwargs: Any) -> None:
-        try:
-            method(self, *args, **kwargs)
-        except Exception as error:
-            self._warn_once(f"{method.__name__}: {type(error).__name__}")
-
-    return cast("F", told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +81,7 @@ class _Answered(NamedTuple):
     at: float
 
 
-class PrefixMonitor(BaseCallbackHandler):
+class PrefixMonitor(CarefulHandler):
     """Compares each prompt with the one before it, and with what the provider cached.
 
     Give it to a chain or graph as a callback. Prompts are told apart by thread, model
@@ -126,7 +109,6 @@ class PrefixMonitor(BaseCallbackHandler):
     """
 
     run_inline = True
-    raise_error = False
 
     def __init__(
         self,
@@ -134,6 +116,7 @@ class PrefixMonitor(BaseCallbackHandler):
         prices: PriceBook | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__()
         self._prices, self._clock = prices, clock
         self._changing, self._reading = threading.Lock(), threading.Lock()
         self._asked: dict[UUID, _Asked] = {}
@@ -143,7 +126,6 @@ class PrefixMonitor(BaseCallbackHandler):
         self._older = PromptPrefix()
         self._unread: deque[_Answered] = deque()
         self._changes: deque[PrefixChange] = deque(maxlen=_PROMPTS)
-        self._warned: set[str] = set()
 
     def report(self) -> PrefixReport:
         """How well the prefixes of all prompts held so far."""
@@ -162,7 +144,7 @@ class PrefixMonitor(BaseCallbackHandler):
         with self._changing:
             return tuple(self._changes)
 
-    @_never_raises
+    @never_raises
     def on_chat_model_start(
         self,
         serialized: dict[str, Any],
@@ -186,12 +168,12 @@ class PrefixMonitor(BaseCallbackHandler):
             while len(self._asked) > _PROMPTS:  # cancelled calls never end
                 self._asked.pop(next(iter(self._asked)))
 
-    @_never_raises
+    @never_raises
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         """Compare the prompt with the one before."""
         self._end(run_id, response)
 
-    @_never_raises
+    @never_raises
     def on_llm_error(
         self, error: BaseException, *, run_id: UUID, **kwargs: Any
     ) -> None:
@@ -207,7 +189,7 @@ class PrefixMonitor(BaseCallbackHandler):
         usage = usage_of(result)
         with self._changing:
             asked = self._asked.pop(run_id, None)
-            if asked is None or from_langchains_cache(message):
+            if asked is None or is_cache_hit(message):
                 return
             before = self._before.pop(asked.prompt, None)
             self._keep(asked, usage, before)
@@ -282,11 +264,6 @@ class PrefixMonitor(BaseCallbackHandler):
             return replace(row, unpriced=1)
         with exact():
             return replace(row, won=won, lost=paid - least)
-
-    def _warn_once(self, reason: str) -> None:
-        if reason not in self._warned and len(self._warned) < _PROMPTS:
-            self._warned.add(reason)
-            logger.warning("A prompt prefix could not be compared: %s", reason)
 
 
 def _change(

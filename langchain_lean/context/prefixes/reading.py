@@ -60,9 +60,3 @@ def answering_model(message: AIMessage | None) -> str | None:
     """The model that answered, as far as its provider says."""
     name = message.response_metadata.get("model_name") if message else None
     return undoubled(name) if isinstance(name, str) and name else None
-
-
-def from_langchains_cache(message: AIMessage | None) -> bool:
-    """Whether no provider was asked; LangChain marks that by this one key."""
-    usage: Any = message.usage_metadata if message else None
-    return isinstance(usage, Mapping) and usage.get("total_cost") == 0

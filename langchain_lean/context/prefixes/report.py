@@ -1,11 +1,9 @@
 """What a monitor has seen of prompt prefixes, as values and as a table."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from io import StringIO
 from typing import Literal, NamedTuple
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -171,16 +169,7 @@ class PrefixReport:
         return tuple(p for p in self.prompts if p.prompt.thread == thread_id)
 
     def __str__(self) -> str:
-        console = Console(
-            file=StringIO(),
-            width=max(_NARROWEST, shutil.get_terminal_size().columns),
-            force_terminal=False,
-            force_jupyter=False,
-            legacy_windows=False,
-        )
-        with console.capture() as printed:
-            console.print(self)
-        return "\n".join(line.rstrip() for line in printed.get().splitlines())
+        return words.as_text(self, narrowest=_NARROWEST)
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
