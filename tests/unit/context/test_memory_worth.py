@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langgraph.graph.message import add_messages
 
 from langchain_lean import PriceBook, SummaryMemory, TokenCounter, TokenLedger
@@ -49,6 +49,14 @@ CHEAP = summarizer(model_name="cheap")
 EXPENSIVE = summarizer(model_name="dear")
 
 
+def first_turns(given: list[BaseMessage], provider: str = "stand-in") -> int:
+    """From how many turns to come it pays to sum up a chat."""
+    model = summarizer(model_name="dear", provider=provider)
+    return next(
+        n for n in range(999) if sums_up(gated(model, remaining_turns=n), given)
+    )
+
+
 class TestWhenItPays:
     def test_a_cheap_summarizer_of_a_dear_model_pays(self) -> None:
         shorten = gated(CHEAP, answer_model=EXPENSIVE, remaining_turns=20)
@@ -63,13 +71,19 @@ class TestWhenItPays:
         assert not sums_up(shorten, cached(chat(40), 0))
 
     def test_it_waits_until_what_leaves_is_worth_the_call(self) -> None:
-        """A few turns above the limit are not."""
-        pays = [
-            sums_up(gated(EXPENSIVE, remaining_turns=3), cached(chat(n), 0))
-            for n in range(8, 60)
-        ]
-        assert pays == sorted(pays)
-        assert (pays[0], pays[-1]) == (False, True)
+        for turns, worth in ((8, False), (60, True)):
+            shorten = gated(EXPENSIVE, remaining_turns=3)
+            assert sums_up(shorten, cached(chat(turns), 0)) == worth
+
+    def test_a_chat_too_short_to_be_cached_would_be_if_nothing_left(self) -> None:
+        """At a provider that caches by itself, what is short now says nothing."""
+        question = HumanMessage(words("Now this?", 300))
+        given = [*cached(chat(13), 0), question]
+
+        def first(provider: str) -> int:
+            return first_turns(given, provider)
+
+        assert first("bedrock") < first("openai")
 
     def test_more_turns_to_come_make_it_pay(self) -> None:
         pays = [
@@ -82,14 +96,7 @@ class TestWhenItPays:
     def test_what_is_cached_already_pays_later(self) -> None:
         """It is cheap to read again, and what stays must be written anew."""
 
-        def first_turns(read: int) -> int:
-            return next(
-                n
-                for n in range(2_000)
-                if sums_up(gated(EXPENSIVE, remaining_turns=n), cached(chat(60), read))
-            )
-
-        assert first_turns(0) < first_turns(2_000)
+        assert first_turns(cached(chat(60), 0)) < first_turns(cached(chat(60), 2_000))
 
     def test_a_provider_that_reports_nothing_is_taken_to_cache(self) -> None:
         for turns in range(0, 60, 3):
@@ -112,13 +119,7 @@ class TestWhenItPays:
         ]
         given = cached([*agent, turn(20)[0]], 900)
         plain = [m for m in given if "Found" not in m.text and m.text]
-        given_turns = [
-            n for n in range(300) if sums_up(gated(EXPENSIVE, remaining_turns=n), given)
-        ]
-        plain_turns = [
-            n for n in range(300) if sums_up(gated(EXPENSIVE, remaining_turns=n), plain)
-        ]
-        assert given_turns[0] < plain_turns[0]
+        assert first_turns(given) < first_turns(plain)
 
     def test_an_unknown_price_is_no_error(self) -> None:
         unknown = summarizer(model_name="nobody-knows")
