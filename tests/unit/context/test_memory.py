@@ -234,7 +234,7 @@ class TestWhatStays:
         given = [m for number in range(10) for m in looked_up(number, "call")]
         shorten = memory(pin=pinned("result-1-0"))
         kept = after(given, shorten.invoke({"messages": [*given, turn(10)[0]]}))
-        assert ids(kept)[:4] == ["human-0", "calls-1", "result-1-0", "human-8"]
+        assert ids(kept)[:4] == ["human-0", "calls-1", "result-1-0", "human-9"]
 
     @ids_come_back
     def test_turns_whose_call_ids_come_back_leave_one_by_one(self) -> None:
