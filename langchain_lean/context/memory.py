@@ -161,6 +161,15 @@ class SummaryMemory(Runnable[Any, Any]):
         if keep_tokens >= max_tokens:
             msg = "Give keep_tokens= less than max_tokens, or nothing could ever leave."
             raise ConfigurationError(msg)
+        if max_summary_tokens >= max_tokens:
+            msg = "Give max_summary_tokens= less than max_tokens, which notes count to."
+            raise ConfigurationError(msg)
+        if pin is not None and not callable(pin):
+            msg = "Give pin= a function that says of a message whether it must stay."
+            raise ConfigurationError(msg)
+        if keep_history and short_key == messages_key:
+            msg = "Give short_key= another name than messages_key=, which stays whole."
+            raise ConfigurationError(msg)
         reader = model if answer_model is None else answer_model
         said = {} if reader is None else ls_params(reader)
         self._model, self._provider = said.get("ls_model_name"), said.get("ls_provider")

@@ -162,6 +162,9 @@ class Shortener:
         for record in transcript.pieces(selection.leaving, self.rules.read_at_once):
             notes, more = yield from self._noted(notes, record)
             cut += more
+        if not notes:
+            reason = "nothing of it fits max_summary_tokens"
+            raise NoSummaryError(reason)
         if cut:
             _tell(action="cut", reason="the notes had passed max_summary_tokens")
         return self._short(conversation, selection, text=notes, cut=cut)

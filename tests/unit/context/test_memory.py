@@ -647,6 +647,28 @@ class TestBadInput:
         with pytest.raises(ConfigurationError, match="keep_tokens= less than"):
             memory(keep_tokens=keep_tokens)
 
+    @pytest.mark.parametrize("cap", [600, 601])
+    def test_notes_alone_could_pass_the_limit_where_their_cap_reaches_it(
+        self, cap: int
+    ) -> None:
+        with pytest.raises(ConfigurationError, match="max_summary_tokens= less than"):
+            memory(max_summary_tokens=cap)
+
+    def test_a_pin_is_a_function(self) -> None:
+        with pytest.raises(ConfigurationError, match="pin= a function"):
+            memory(pin="ada")
+
+    def test_what_is_short_needs_a_key_of_its_own(self) -> None:
+        with pytest.raises(ConfigurationError, match="short_key= another name"):
+            memory(messages_key="chat", short_key="chat", keep_history=True)
+
+    @pytest.mark.parametrize(
+        "given", [{"set"}, HumanMessage("Hi."), (m for m in LONG), 5, object()]
+    )
+    def test_what_is_neither_messages_nor_a_state_is_refused(self, given: Any) -> None:
+        with pytest.raises(ConfigurationError, match="takes messages, a prompt, or"):
+            memory().invoke(given)
+
     @pytest.mark.parametrize("model", ["gpt-5-mini", 7, lambda messages: "Notes."])
     @pytest.mark.parametrize("option", ["model", "answer_model"])
     def test_a_model_that_is_none_is_refused(self, option: str, model: Any) -> None:

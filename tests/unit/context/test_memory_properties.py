@@ -226,7 +226,8 @@ def test_every_text_that_leaves_was_read(contents: list[tuple[Any, Any]]) -> Non
     """Over as many calls as it takes: here a call reads 200 tokens."""
     model = summarizer()
     model.profile = {"max_input_tokens": 400}
-    shorten = memory(model, answer_model=summarizer(), max_tokens=60, keep_tokens=0)
+    options: Any = {"max_tokens": 60, "keep_tokens": 0, "max_summary_tokens": 20}
+    shorten = memory(model, answer_model=summarizer(), **options)
     history: list[BaseMessage] = []
     for number, (asked, said) in enumerate(contents):
         history += (

@@ -319,6 +319,12 @@ class TestCap:
         notes = summary_of(memory(model, max_summary_tokens=50).invoke(LONG))["text"]
         assert notes.splitlines()[-1].endswith("is so.")
 
+    def test_notes_of_which_nothing_fits_are_none(self) -> None:
+        """A blank message would be refused by the provider."""
+        model = Uncapped(responses=["🧿🧿🧿"], loop=True)
+        for message in memory(model, max_summary_tokens=1).invoke(LONG):
+            assert message.text.strip()
+
     def test_an_answer_that_ended_on_its_cap_is_told(self) -> None:
         ledger = TokenLedger()
         model = summarizer(words("Notes", 500))

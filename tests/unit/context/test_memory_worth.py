@@ -332,8 +332,8 @@ class TestLedger:
         shorten = memory(
             summarizer(words("Notes", 700)),
             max_tokens=100,
-            keep_tokens=50,
-            max_summary_tokens=600,
+            keep_tokens=0,
+            max_summary_tokens=99,
         )
-        assert is_summary(shorten.invoke(chat(2), listening(ledger))[0])
+        assert is_summary(shorten.invoke(chat(1), listening(ledger))[0])
         assert "memory" not in ledger.savings().levers
