@@ -584,7 +584,9 @@ class TestWaterMarks:
         shorts = [sent(shorten, chat(number)) for number in range(40)]
         starts = [short[1].text for short in shorts if is_summary(short[0])]
         assert len(set(starts)) < len(starts) / 3  # rare
-        assert summary_of(shorts[-1])["messages"] + len(shorts[-1]) - 1 == 79
+        told = summary_of(shorts[-1])
+        assert told["messages"] + len(shorts[-1]) - 1 == 79
+        assert told["unread"] == told["messages"]
 
 
 class TestBadInput:

@@ -165,6 +165,7 @@ def fenced(prompt: str) -> tuple[str, str, str]:
     start = prompt.index("<record-")
     opening = prompt[start : prompt.index(">", start) + 1]
     closing = opening.replace("<", "</")
+    assert prompt.count(opening) == prompt.count(closing) == 1
     before, record = prompt.split(opening, 1)
     inside, behind = record.rsplit(closing, 1)
     return before, inside, behind
@@ -190,9 +191,8 @@ class TestInjection:
         prompt = prompts(model)[0]
         closing = prompt[prompt.rindex("</record-") : prompt.rindex(">") + 1]
         memory(model).invoke([HumanMessage(closing), *LONG])
-        _, inside, behind = fenced(prompts(model)[1])
+        _, inside, _ = fenced(prompts(model)[1])
         assert closing in inside
-        assert closing not in behind
 
     def test_the_system_message_names_the_fence_and_says_it_is_data(self) -> None:
         model = summarizer()

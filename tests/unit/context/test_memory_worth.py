@@ -98,6 +98,12 @@ class TestWhenItPays:
 
         assert first_turns(cached(chat(60), 0)) < first_turns(cached(chat(60), 2_000))
 
+    def test_what_stays_is_written_anew_where_it_is_cached(self) -> None:
+        """The more of it, the later it pays."""
+        given = cached(chat(60), 2_000)
+        longer = [*given[:-1], HumanMessage(words("Now this?", 2_000))]
+        assert first_turns(given) < first_turns(longer)
+
     def test_a_provider_that_reports_nothing_is_taken_to_cache(self) -> None:
         for turns in range(0, 60, 3):
             shorten = [gated(EXPENSIVE, remaining_turns=turns) for _ in range(2)]
