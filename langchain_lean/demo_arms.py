@@ -39,7 +39,7 @@ MAX_SUMMARY_TOKENS = 300
 
 _CHUNKS = 20
 _SAID = re.compile(
-    r"^human: (.+?)(?=\n(?:human|ai): |\n</|\Z)", re.DOTALL | re.MULTILINE
+    r"^([0-9a-f]{8}) human: (.+?)(?=\n\1 |\n</)", re.DOTALL | re.MULTILINE
 )
 _RULES = (
     "You staff the help desk for Python. Name whichever part solves it, "
@@ -201,7 +201,8 @@ def what_users_said(messages: Sequence[BaseMessage]) -> str:
     Args:
         messages: What the memory asks a summarizer.
     """
-    return "\n".join(_SAID.findall(str(messages[-1].text)))
+    said = _SAID.finditer(str(messages[-1].text))
+    return "\n".join(match[2] for match in said)
 
 
 def _whole_documents(index: VectorStore) -> BaseRetriever:

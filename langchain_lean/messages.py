@@ -1,9 +1,8 @@
 """Pure helpers on message lists."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from langchain_core.messages import (
     AIMessage,
@@ -69,6 +68,12 @@ def message_text(message: BaseMessage) -> str:
 def tool_calls(message: BaseMessage) -> list[ToolCall]:
     """The tool calls of an answer; none for any other message."""
     return message.__dict__.get("tool_calls") or []
+
+
+def call_ids(message: BaseMessage) -> list[str | None]:
+    """The ids of the tool calls of an answer, of those that could not be read, too."""
+    broken = message.__dict__.get("invalid_tool_calls") or ()
+    return [call["id"] for call in (*tool_calls(message), *broken)]
 
 
 def last_human_index(messages: Sequence[BaseMessage]) -> int:
@@ -145,20 +150,30 @@ def turns(
         The turns in order; what stands before the first human message is the first.
     """
     found: list[list[BaseMessage]] = []
-    left = Counter(m.tool_call_id for m in messages if isinstance(m, ToolMessage))
-    awaited: set[str | None] = set()
-    for message in messages:
-        kind = role(message)
-        if not found or (kind == begins and not awaited):
+    ends = _last_results(messages)
+    answered = -1  # up to here, calls wait for results
+    for position, message in enumerate(messages):
+        if not found or (role(message) == begins and position > answered):
             found.append([])
         found[-1].append(message)
-        if isinstance(message, ToolMessage):
-            left[message.tool_call_id] -= 1
-        if calls := tool_calls(message):
-            awaited.update(call["id"] for call in calls)
-        if awaited:
-            awaited = {call_id for call_id in awaited if call_id and left[call_id]}
+        answered = max(answered, ends.get(position, -1))
     return found
+
+
+def _last_results(messages: Sequence[BaseMessage]) -> dict[int, int]:
+    """Where the last result of each message with tool calls stands.
+
+    An id may come back; a result belongs to the newest call with its id.
+    """
+    called: dict[str | None, int] = {}
+    ends: dict[int, int] = {}
+    for position, message in enumerate(messages):
+        if isinstance(message, ToolMessage):
+            if (call := called.get(message.tool_call_id)) is not None:
+                ends[call] = position
+        else:
+            called.update(dict.fromkeys(call_ids(message), position))
+    return ends
 
 
 def unpaired_tool_messages(messages: Sequence[BaseMessage]) -> list[ToolMessage]:
@@ -173,7 +188,7 @@ def unpaired_tool_messages(messages: Sequence[BaseMessage]) -> list[ToolMessage]
     called: set[str | None] = set()
     orphans = []
     for message in messages:
-        called.update(call["id"] for call in tool_calls(message))
+        called.update(call_ids(message))
         if isinstance(message, ToolMessage) and message.tool_call_id not in called:
             orphans.append(message)
     return orphans
@@ -255,11 +270,26 @@ def _called(
     return lines
 
 
-def _block_text(block: str | Mapping[str, Any]) -> str:
+def _block_text(block: object) -> str:
+    """The text of a block, of what is nested in it, too; else what it is."""
     if isinstance(block, str):
         return block
-    text = block.get("text")
-    if isinstance(text, str):
+    if not isinstance(block, Mapping):
+        return ""
+    if isinstance(text := block.get("text"), str):
         return text
+    if "json" in block:
+        return json.dumps(block["json"], ensure_ascii=False, default=str)
+    source = block.get("source")
+    if isinstance(source, Mapping):  # a document's, or an image's
+        source = source.get("data" if source.get("type") == "text" else "content")
+    parts = (block.get("title"), block.get("content"), block.get("guardContent"))
+    inside = [_nested_text(part) for part in (*parts, block.get("text"), source)]
     kind = block.get("type")
-    return "" if kind in _WITHOUT_TEXT else f"[{kind}]"
+    name = "" if kind in _WITHOUT_TEXT else f"[{kind}]"
+    return "\n".join(filter(None, inside)) or name
+
+
+def _nested_text(part: object) -> str:
+    parts = part if isinstance(part, list | tuple) else [part]
+    return "\n".join(filter(None, map(_block_text, parts)))

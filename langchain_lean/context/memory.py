@@ -11,7 +11,7 @@ from langchain_core.callbacks import (
     AsyncCallbackManagerForChainRun,
     CallbackManagerForChainRun,
 )
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, RemoveMessage
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig, RunnablePassthrough
 from langgraph.graph import MessagesState
@@ -20,10 +20,11 @@ from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.reporting import report_saving
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.accounting.usage import TokenUsage
+from langchain_lean.budgets.model import BudgetedModel
 from langchain_lean.context.checks import checked_count
 from langchain_lean.context.history import transcript
 from langchain_lean.context.history.remembered import Remembered
-from langchain_lean.context.history.selection import Pin, summary_ahead
+from langchain_lean.context.history.selection import Conversation, Pin, summary_ahead
 from langchain_lean.context.history.shortening import (
     Asking,
     Rules,
@@ -31,7 +32,8 @@ from langchain_lean.context.history.shortening import (
     Shortener,
 )
 from langchain_lean.context.history.size import Sizes
-from langchain_lean.context.history.summary import Summary
+from langchain_lean.context.history.summary import BASELINE, Summary
+from langchain_lean.context.history.views import continued, distinct, update
 from langchain_lean.context.history.worth import prices_of
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.messages import is_static, prompt_messages
@@ -46,6 +48,7 @@ from langchain_lean.models import (
 from langchain_lean.steps import adrive, drive
 
 _REMEMBERED = 1_000  # summaries of chains; about 2 kB each at the default cap
+_OF_LIMIT = 0.9  # of a model's window: a count is an estimate
 _READ_AT_ONCE = 16_000  # tokens; summaries of more leave out what stands in the middle
 
 
@@ -76,16 +79,20 @@ class SummaryMemory(Runnable[Any, Any]):
     It is called in three ways:
 
     - as a node of a graph, with a state: returns the update of `messages`, which
-      touches only the messages that leave (by their ids), so that whatever another
-      branch writes is kept;
+      removes the messages that leave from the state, by their ids, so that what
+      another branch adds is kept. Two branches that change or remove the same message
+      at once conflict, as they always do;
     - the same with `keep_history=True`: leaves `messages` alone and returns the
-      short conversation for a key of its own; see `MemoryState`;
+      short conversation for a key of its own; see `MemoryState`. So do it in a
+      sub-graph that shares `messages` with its parent, which never hears of removals;
     - in a chain, `memory | model`, with messages or a prompt: returns the messages to
       send, and remembers the newest 1,000 summaries, so that a conversation that comes
       back longer is not summed up again.
 
-    Each time messages are left out, a counterfactual saving against the whole history
-    is reported (lever `memory`), of which a ledger takes the summarizer's own cost.
+    The message of the notes is a human one, with what it stands for in
+    `additional_kwargs["lean_summary"]`. A ledger counts a saving against the whole
+    history (lever `memory`) for every call that is answered to a prompt with it, less
+    the summarizer's own cost and what moving the rest costs in the provider's cache.
 
     Args:
         model: Sums up, without the tools bound to it. Reasoning models need a
@@ -96,9 +103,10 @@ class SummaryMemory(Runnable[Any, Any]):
             does not.
         keep_tokens: Tokens of the newest turns to keep; the last turn in any case.
             Fewer where what must stay, and the notes, leave little room.
-        max_summary_tokens: The most tokens of the notes. What the summarizer writes
-            beyond is cut, and a notice says so.
-        pin: Says of a message whether it must stay.
+        max_summary_tokens: The most tokens of the notes; half of `max_tokens` where it
+            is not below that. What the summarizer writes beyond is cut, and a notice
+            says so.
+        pin: Says of a message whether it must stay; asked when its turn leaves.
         prompt: What notes are to hold, in place of the default. That the record is
             data, where it stands and how long notes may be is always said.
         answer_model: The chat model that reads the conversation, with its tools bound:
@@ -110,9 +118,9 @@ class SummaryMemory(Runnable[Any, Any]):
         split_last_turn: Let the older steps of the last turn leave, too, for an agent
             that calls tools many times in one turn.
         hard_limit: Tokens that `answer_model` takes at most; what its profile says if
-            not given. Where it would be passed and the summarizer fails, the oldest
-            turns are left out unread, and a line in the conversation and a notice say
-            so.
+            not given. Nine tenths of it limit `max_tokens`, too. Where they would be
+            passed and the summarizer fails, the oldest turns are left out unread, and
+            a line in the conversation and a notice say so.
         keep_history: Leave `messages` alone; see above.
         messages_key: Where a state has its messages.
         short_key: Where a state has the short conversation, with `keep_history`.
@@ -151,26 +159,17 @@ class SummaryMemory(Runnable[Any, Any]):
         counter: TokenCounter | None = None,
         prices: PriceBook | None = None,
     ) -> None:
-        checked_count("max_tokens", max_tokens)
-        checked_count("keep_tokens", keep_tokens, 0)
-        checked_count("max_summary_tokens", max_summary_tokens)
-        if hard_limit is not None:
-            checked_count("hard_limit", hard_limit)
-        if remaining_turns is not None:
-            checked_count("remaining_turns", remaining_turns, 0)
-        if keep_tokens >= max_tokens:
-            msg = "Give keep_tokens= less than max_tokens, or nothing could ever leave."
-            raise ConfigurationError(msg)
-        if max_summary_tokens >= max_tokens:
-            msg = "Give max_summary_tokens= less than max_tokens, which notes count to."
-            raise ConfigurationError(msg)
-        if pin is not None and not callable(pin):
-            msg = "Give pin= a function that says of a message whether it must stay."
-            raise ConfigurationError(msg)
+        _check_limits(max_tokens, keep_tokens, max_summary_tokens)
+        _check_options(hard_limit, remaining_turns)
+        _check_parts(model, answer_model, pin=pin, prompt=prompt, counter=counter)
         if keep_history and short_key == messages_key:
             msg = "Give short_key= another name than messages_key=, which stays whole."
             raise ConfigurationError(msg)
+        if max_summary_tokens >= max_tokens:
+            max_summary_tokens = max(1, max_tokens // 2)
         reader = model if answer_model is None else answer_model
+        limit = hard_limit or _window(reader)
+        hard_limit = None if limit is None else int(limit * _OF_LIMIT)
         said = {} if reader is None else ls_params(reader)
         self._model, self._provider = said.get("ls_model_name"), said.get("ls_provider")
         self._sizes = Sizes(
@@ -181,10 +180,10 @@ class SummaryMemory(Runnable[Any, Any]):
             room = max_summary_tokens + thinking_budget(model)
             self._summarizer = capped(without_tools(model), room)
         self._rules = Rules(
-            max_tokens=max_tokens,
+            max_tokens=min(max_tokens, hard_limit or max_tokens),
             keep_tokens=keep_tokens,
             max_summary_tokens=max_summary_tokens,
-            hard_limit=hard_limit or _window(reader),
+            hard_limit=hard_limit,
             read_at_once=min(_READ_AT_ONCE, (_window(model) or _READ_AT_ONCE * 2) // 2),
             pin=pin,
             task=prompt or transcript.TASK,
@@ -201,7 +200,7 @@ class SummaryMemory(Runnable[Any, Any]):
         )
         self._keep_history = keep_history
         self._messages_key, self._short_key = messages_key, short_key
-        self._remembered = Remembered(_REMEMBERED)
+        self._remembered = Remembered(_REMEMBERED, pin)
 
     def invoke(
         self,
@@ -209,8 +208,17 @@ class SummaryMemory(Runnable[Any, Any]):
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Shorten a conversation: the messages of a chain, or a graph's state."""
-        return self._call_with_config(self._run, input, config, **kwargs)
+        """Shorten a conversation: the messages of a chain, or a graph's state.
+
+        Args:
+            input: Messages, a prompt, or a state.
+            config: The configuration of the call.
+            kwargs: Not used; a chain gives its own to its first step.
+
+        Raises:
+            ConfigurationError: If it is something else.
+        """
+        return self._call_with_config(self._run, input, config)
 
     async def ainvoke(
         self,
@@ -219,7 +227,7 @@ class SummaryMemory(Runnable[Any, Any]):
         **kwargs: Any,
     ) -> Any:
         """`invoke`, with the async summarizer."""
-        return await self._acall_with_config(self._arun, input, config, **kwargs)
+        return await self._acall_with_config(self._arun, input, config)
 
     def _run(
         self,
@@ -245,39 +253,35 @@ class SummaryMemory(Runnable[Any, Any]):
             short = yield from self._of_history(prompt_messages(given))
             return list(short.messages)
         messages = self._of_state(given, self._messages_key)
-        if messages is None:
-            msg = (
-                "SummaryMemory takes messages, a prompt, or a state with "
-                f"{self._messages_key!r}, not {type(given).__name__}."
-            )
-            raise ConfigurationError(msg)
         if self._keep_history:
-            earlier = self._of_state(given, self._short_key) or ()
+            earlier = self._of_state(given, self._short_key)
             short = yield from self._beside(messages, earlier)
             return {self._short_key: list(short.messages)}
-        short = yield from self._shortened(messages, reported=True)
-        return {self._messages_key: _update(short)} if short.leaving else {}
+        short = yield from self._shortened(messages, reported=True, by_id=True)
+        return {self._messages_key: update(short)} if short.leaving else {}
 
-    def _shortened(self, messages: Sequence[BaseMessage], *, reported: bool) -> Asking:
+    def _shortened(
+        self, messages: Sequence[BaseMessage], *, reported: bool, by_id: bool = False
+    ) -> Asking:
         """Shorten what is to be sent.
 
         Args:
             messages: That, with the summary of what left earlier.
             reported: Whether the usage of the newest answer is that of these messages.
+            by_id: Whether what leaves must have an id.
         """
         tokens = self._sizes.reported(messages) if reported else None
         if tokens is not None and tokens <= self._rules.max_tokens:
-            short = Short(messages, summary_ahead(messages, self._rules.pin))
-        else:
-            short = yield from self._shortener.shorten(messages)
-        self._report_saving(short)
+            return Short(messages, None)
+        short = yield from self._shortener.shorten(messages, by_id=by_id)
+        self._report_moved(short)
         return short
 
     def _of_history(
         self, messages: Sequence[BaseMessage], *, reported: bool = False
     ) -> Asking:
         """Shorten a conversation that comes back whole each time."""
-        messages = _distinct(messages)
+        messages = distinct(messages)
         head = list(takewhile(is_static, messages))
         body = messages[len(head) :]
         known = self._remembered.find(body)
@@ -285,7 +289,7 @@ class SummaryMemory(Runnable[Any, Any]):
         short = yield from self._shortened(view, reported=reported and known is None)
         if short.leaving and short.summary and not self._is_emergency(short.summary):
             rest = short.messages[len(head) :]
-            self._remembered.keep(body, short.summary, rest, short.leaving[-1])
+            self._remembered.keep(body, short.summary, rest)
         return short
 
     def _beside(
@@ -295,92 +299,46 @@ class SummaryMemory(Runnable[Any, Any]):
         summary = summary_ahead(earlier, self._rules.pin)
         if summary is None:
             return (yield from self._of_history(messages, reported=True))
-        tail = _behind(messages, summary.last_id)
-        if tail is None or self._is_emergency(summary):  # None: the history was edited
+        view = continued(earlier, summary, messages)
+        if view is None or self._is_emergency(summary):
             return (yield from self._of_history(messages))
-        view = [*_still_there(earlier, messages, tail), *tail]
-        return (yield from self._shortened(view, reported=True))
+        return view.goes_on((yield from self._shortened(view.messages, reported=True)))
 
     def _is_emergency(self, summary: Summary) -> bool:
         """Whether messages were left out because the summarizer failed."""
         return self._rules.sums_up and summary.unread > 0
 
-    def _report_saving(self, short: Short) -> None:
+    def _report_moved(self, short: Short) -> None:
+        """What stays has a new place, where a provider's cache does not know it."""
         summary = short.summary
-        if summary is None or not self._model:
+        if summary is None or not short.leaving or not self._model:
             return
-        avoided = summary.tokens - self._sizes.messages([summary.message()])
-        if avoided > 0:
-            cached = self._sizes.cached(short.messages, summary.tokens)
+        if self._sizes.cached(short.messages, summary.tokens):
+            moved = self._sizes.messages(Conversation.of(short.messages).moved)
             report_saving(
                 "memory",
-                avoided=TokenUsage(input=avoided, cache_read=avoided if cached else 0),
+                avoided=TokenUsage(input=moved, cache_read=moved),
+                spent=TokenUsage(input=moved, cache_write_5m=moved),
                 model=self._model,
                 provider=self._provider,
-                baseline="the whole history",
+                baseline=BASELINE,
             )
 
-    def _of_state(self, state: Any, key: str) -> Sequence[BaseMessage] | None:
-        if isinstance(state, Mapping):
-            return state.get(key)
-        return getattr(state, key, None)
-
-
-def _update(short: Short) -> list[BaseMessage]:
-    """The update of a channel of messages: the summary, and what leaves by its id."""
-    standing = next(message for message in short.messages if Summary.of(message))
-    gone = [message.id for message in short.leaving if message.id]
-    if len(gone) < len(short.leaving):
-        msg = "SummaryMemory needs messages with ids, which add_messages gives them."
-        raise ConfigurationError(msg)
-    # Copies, since making one takes four times as long and there can be thousands.
-    remove = RemoveMessage(id="")
-    others = [each for each in gone if each != standing.id]
-    return [standing, *(remove.model_copy(update={"id": each}) for each in others)]
-
-
-def _distinct(messages: Sequence[BaseMessage]) -> Sequence[BaseMessage]:
-    """The messages, an object that stands there again as a copy of it.
-
-    What leaves is told from what stays by identity.
-    """
-    seen: set[int] = set()
-    if len({id(message) for message in messages}) == len(messages):
+    def _of_state(self, state: Any, key: str) -> Sequence[BaseMessage]:
+        has = state.get if isinstance(state, Mapping) else partial(getattr, state)
+        found = has(key, None)
+        if found is None and key == self._short_key:
+            return ()
+        start = found[:1] if isinstance(found, list | tuple) else [found]
+        if not all(isinstance(message, BaseMessage) for message in start):
+            other = type(state if found is None else start[0]).__name__
+            msg = (
+                "SummaryMemory takes messages, a prompt, or a state with "
+                f"{key!r}, not {other}."
+            )
+            raise ConfigurationError(msg)
+        messages: Sequence[BaseMessage] = found
         return messages
-    distinct = []
-    for message in messages:
-        distinct.append(message.model_copy() if id(message) in seen else message)
-        seen.add(id(message))
-    return distinct
-
-
-def _behind(
-    messages: Sequence[BaseMessage], message_id: str | None
-) -> Sequence[BaseMessage] | None:
-    """The messages behind one; None if it is not there."""
-    if message_id is None:
-        return None
-    for position in range(len(messages) - 1, -1, -1):
-        if messages[position].id == message_id:
-            return messages[position + 1 :]
-    return None
-
-
-def _still_there(
-    earlier: Sequence[BaseMessage],
-    messages: Sequence[BaseMessage],
-    tail: Sequence[BaseMessage],
-) -> list[BaseMessage]:
-    """What stands before a tail in a short conversation, as the history now has it."""
-    new = {message.id for message in tail}
-    kept = {message.id for message in earlier if not Summary.of(message)} - new
-    now: dict[str | None, BaseMessage] = {}
-    for message in messages:
-        if len(now) == len(kept):
-            break
-        if message.id in kept:
-            now[message.id] = message
-    return [now.get(m.id, m) for m in earlier if Summary.of(m) or m.id in now]
 
 
 def _window(model: Runnable[Any, Any] | None) -> int | None:
@@ -394,3 +352,34 @@ def _window(model: Runnable[Any, Any] | None) -> int | None:
 def _tools(model: Runnable[Any, Any] | None) -> Sequence[Any]:
     options = {} if model is None else chat_model_of(model).options
     return options.get("tools") or ()
+
+
+def _check_limits(max_tokens: int, keep_tokens: int, max_summary_tokens: int) -> None:
+    checked_count("max_tokens", max_tokens)
+    checked_count("keep_tokens", keep_tokens, 0)
+    checked_count("max_summary_tokens", max_summary_tokens)
+    if keep_tokens >= max_tokens:
+        msg = "Give keep_tokens= less than max_tokens, or nothing could ever leave."
+        raise ConfigurationError(msg)
+
+
+def _check_options(hard_limit: int | None, remaining_turns: int | None) -> None:
+    if hard_limit is not None:
+        checked_count("hard_limit", hard_limit)
+    if remaining_turns is not None:
+        checked_count("remaining_turns", remaining_turns, 0)
+
+
+def _check_parts(*models: Any, pin: object, prompt: object, counter: object) -> None:
+    if any(isinstance(model, BudgetedModel) for model in models):
+        msg = "Give SummaryMemory the chat model itself, and the guard to callbacks."
+        raise ConfigurationError(msg)
+    if pin is not None and not callable(pin):
+        msg = "Give pin= a function that says of a message whether it must stay."
+        raise ConfigurationError(msg)
+    if not isinstance(prompt, str | None):
+        msg = "Give prompt= the text of what notes are to hold."
+        raise ConfigurationError(msg)
+    if not isinstance(counter, TokenCounter | None):
+        msg = "Give counter= a TokenCounter."
+        raise ConfigurationError(msg)

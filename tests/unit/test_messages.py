@@ -161,6 +161,15 @@ class TestTurns:
         waiting = [HUMAN, calling("a"), HUMAN, result("a"), ANSWER]
         assert turns([*waiting, HUMAN]) == [waiting, [HUMAN]]
 
+    def test_a_call_id_that_comes_back_holds_no_turns_together(self):
+        turn = [HUMAN, calling("a"), result("a"), ANSWER]
+        assert turns([*turn, *turn]) == [turn, turn]
+
+    def test_an_agents_turn_is_split_into_steps(self):
+        steps = [[calling("a"), result("a")], [calling("b"), result("b")], [ANSWER]]
+        whole = [HUMAN, *chain.from_iterable(steps)]
+        assert turns(whole, begins="ai") == [[HUMAN], *steps]
+
     def test_a_call_that_was_never_answered_holds_nothing_together(self):
         assert turns([HUMAN, calling("a"), HUMAN]) == [[HUMAN, calling("a")], [HUMAN]]
 

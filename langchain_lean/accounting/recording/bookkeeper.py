@@ -20,7 +20,7 @@ from langchain_lean.accounting.recording.calls import bare_entry, to_entry
 from langchain_lean.accounting.recording.events import Finished, Outcome
 from langchain_lean.accounting.recording.fingerprints import Fingerprints
 from langchain_lean.accounting.recording.reading import Reading, read_usage
-from langchain_lean.accounting.savings import Saving
+from langchain_lean.accounting.savings import Saving, spared
 from langchain_lean.accounting.store import Batch, LedgerStore, open_store
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.errors import StorageError
@@ -306,6 +306,8 @@ class Bookkeeper:
                     at=entry.start,
                 )
             )
+        if _answered(entry) and not isinstance(outcome.call.prompt, str):
+            savings += spared(outcome.call.prompt, entry)
         if reading.usage.input and not reading.estimated and entry.kind == "chat":
             self._observations.append((outcome, reading.usage.input))
         return entry
@@ -385,3 +387,9 @@ class Bookkeeper:
         for model, text in self.store.learned().items():
             with suppress(ValueError, TypeError):
                 self.counter.restore({model: json.loads(text)})
+
+
+def _answered(entry: LedgerEntry) -> bool:
+    """Whether a provider was asked and answered, and it is known which."""
+    unasked = entry.cache_hit or entry.blocked or entry.failed or entry.abandoned
+    return entry.model is not None and not unasked

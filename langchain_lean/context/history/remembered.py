@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from langchain_core.messages import BaseMessage
 
+from langchain_lean.context.history.selection import Pin
 from langchain_lean.context.history.summary import Summary
+from langchain_lean.messages import role
 
 SUMMARY = -1
 """In place of a message's position: the summary."""
@@ -47,10 +49,12 @@ class Remembered:
 
     Args:
         size: How many are kept, the newest.
+        pin: Says which messages stay; where it says something else, a conversation is
+            another one.
     """
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, size: int, pin: Pin | None = None) -> None:
+        self._size, self._pin = size, pin
         self._known: OrderedDict[int, Known] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -58,7 +62,7 @@ class Remembered:
         """What is known that covers the most of a conversation."""
         if not self._known:
             return None
-        digests = _digests(body)
+        digests = self._digests(body)
         with self._lock:
             for digest in reversed(digests):
                 if known := self._known.get(digest):
@@ -71,7 +75,6 @@ class Remembered:
         body: Sequence[BaseMessage],
         summary: Summary,
         short: Sequence[BaseMessage],
-        last: BaseMessage,
     ) -> None:
         """Remember how a conversation was made shorter.
 
@@ -79,34 +82,35 @@ class Remembered:
             body: The conversation as it was.
             summary: What stands for what left, now and before.
             short: The conversation as it is now; the summary is no message of `body`.
-            last: The newest message that left.
         """
         places = {id(message): at for at, message in enumerate(body)}
-        messages = places[id(last)] + 1
+        staying = {id(message) for message in short}
+        messages = 1 + max(at for key, at in places.items() if key not in staying)
         order = (places.get(id(message), SUMMARY) for message in short)
         known = Known(summary, tuple(at for at in order if at < messages), messages)
-        digest = _digests(body[:messages])[-1]
+        digest = self._digests(body[:messages])[-1]
         with self._lock:
             self._known[digest] = known
             self._known.move_to_end(digest)
             while len(self._known) > self._size:
                 self._known.popitem(last=False)
 
+    def _digests(self, messages: Sequence[BaseMessage]) -> list[int]:
+        """For each message the digest of the conversation up to it.
 
-def _digests(messages: Sequence[BaseMessage]) -> list[int]:
-    """For each message the digest of the conversation up to it.
-
-    Python's own hash is keyed anew in each process, so that nobody can make two
-    conversations look the same.
-    """
-    digests = []
-    digest = 0
-    for message in messages:
-        said = message.__dict__
-        content = message.content
-        text = content if isinstance(content, str) else json.dumps(content, default=str)
-        rest = (message.name, said.get("tool_calls"), said.get("tool_call_id"))
-        extra = json.dumps(rest, default=str) if any(rest) else ""
-        digest = hash((digest, message.type, text, extra))
-        digests.append(digest)
-    return digests
+        Python's own hash is keyed anew in each process, so that nobody can make two
+        conversations look the same.
+        """
+        digests = []
+        digest = 0
+        for message in messages:
+            said = message.__dict__
+            text = message.content
+            if not isinstance(text, str):
+                text = json.dumps(text, default=str)
+            rest = (message.name, said.get("tool_calls"), said.get("tool_call_id"))
+            extra = json.dumps(rest, default=str) if any(rest) else ""
+            pinned = self._pin is not None and bool(self._pin(message))
+            digest = hash((digest, role(message), text, extra, pinned))
+            digests.append(digest)
+        return digests

@@ -9,7 +9,13 @@ from itertools import takewhile
 from langchain_core.messages import BaseMessage, ToolMessage
 
 from langchain_lean.context.history.summary import Summary
-from langchain_lean.messages import is_static, role, tool_calls, turns
+from langchain_lean.messages import (
+    call_ids,
+    is_static,
+    last_human_index,
+    role,
+    turns,
+)
 
 Count = Callable[[Sequence[BaseMessage]], int]
 """Input tokens of messages."""
@@ -51,6 +57,12 @@ class Conversation:
     def fixed(self) -> list[BaseMessage]:
         """What stays in any case: the head, and what stands for earlier messages."""
         return [*self.head, *([self.standing] if self.standing else [])]
+
+    @property
+    def moved(self) -> Sequence[BaseMessage]:
+        """The summary and all behind it, which a compression gives a new place."""
+        places = (n for n, each in enumerate(self.messages) if each is self.standing)
+        return self.messages[next(places, len(self.messages)) :]
 
     def without(
         self, leaving: Sequence[BaseMessage], summary: Summary
@@ -136,8 +148,10 @@ def select(
         if first < len(units) and kept + size > keep:
             break
         kept, first = kept + size, first - 1
-    leaving = [m for unit in units[:first] for m in _leaving(unit, pin)]
-    return Selection(leaving, kept)
+    asked = last_human_index(body)
+    held = body[asked] if asked >= 0 else None
+    old = [m for unit in units[:first] for m in _leaving(unit, pin)]
+    return Selection([m for m in old if m is not held], kept)
 
 
 def _leaving(unit: Sequence[BaseMessage], pin: Pin | None) -> list[BaseMessage]:
@@ -159,4 +173,4 @@ def _call_ids(message: BaseMessage) -> set[str | None]:
     """The tool calls a message makes or answers."""
     if isinstance(message, ToolMessage):
         return {message.tool_call_id}
-    return {call["id"] for call in tool_calls(message)}
+    return set(call_ids(message))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from langchain_core.messages import AIMessage, BaseMessage
@@ -22,7 +22,7 @@ from langchain_lean.context.history.selection import (
 from langchain_lean.context.history.size import Sizes
 from langchain_lean.context.history.summary import Summary, fitted, joined, newest
 from langchain_lean.context.history.worth import Exchange, Price
-from langchain_lean.errors import LeanError
+from langchain_lean.errors import ConfigurationError, LeanError
 from langchain_lean.messages import role
 from langchain_lean.models import ended_on_cap
 
@@ -30,7 +30,6 @@ _ROOM_TO_ADD = 4  # notes are added to while a quarter of their cap is free
 _FIRST_SHARE = 5  # notes of a first part are taken to have a fifth of its tokens
 _SHOWN = 100  # tokens of the newest notes, so that what is added goes on from there
 _INSTRUCTIONS = 150  # tokens of what a summarizer is told
-_OF_LIMIT = 0.9  # a count is an estimate
 
 _tell = partial(report_notice, "memory")
 
@@ -86,11 +85,17 @@ class Shortener:
     answering: Price
     summarizing: Price
 
-    def shorten(self, messages: Sequence[BaseMessage]) -> Asking:
+    def shorten(
+        self, messages: Sequence[BaseMessage], *, by_id: bool = False
+    ) -> Asking:
         """Make a conversation shorter, where it is too long and that pays.
 
         Args:
             messages: The conversation, with the summary of what left earlier.
+            by_id: What leaves must have an id.
+
+        Raises:
+            ConfigurationError: If it has none.
         """
         conversation = Conversation.of(messages)
         as_it_is = Short(messages, conversation.summary)
@@ -100,12 +105,13 @@ class Shortener:
         if not selection.leaving:
             _tell(action="kept", reason="all that is above max_tokens must stay")
             return as_it_is
+        if by_id and any(message.id is None for message in selection.leaving):
+            msg = "SummaryMemory needs messages with ids, which add_messages gives."
+            raise ConfigurationError(msg)
         if not self.rules.sums_up:
             return self._left_out(conversation, selection)
         hard_limit = self.rules.hard_limit
-        too_long = hard_limit is not None and self.sizes.exceed(
-            messages, int(hard_limit * _OF_LIMIT)
-        )
+        too_long = hard_limit is not None and self.sizes.exceed(messages, hard_limit)
         if not (self.rules.always or too_long or self._pays(conversation, selection)):
             return as_it_is
         try:
@@ -117,7 +123,11 @@ class Shortener:
     def _selection(self, conversation: Conversation) -> Selection:
         """What leaves, so that half of the room beside what must stay is free again."""
         room = self.rules.max_tokens - self.sizes.prompt(conversation.fixed)
-        return self._select(conversation, min(self.rules.keep_tokens, room // 2))
+        keep = self.rules.keep_tokens
+        selection = self._select(conversation, min(keep, room // 2))
+        if selection.leaving and room < keep:
+            _tell(action="crowded", reason="what must stay takes most of max_tokens")
+        return selection
 
     def _select(self, conversation: Conversation, keep: int) -> Selection:
         return select(
@@ -162,7 +172,7 @@ class Shortener:
         for record in transcript.pieces(selection.leaving, self.rules.read_at_once):
             notes, more = yield from self._noted(notes, record)
             cut += more
-        if not notes:
+        if cut and not notes:
             reason = "nothing of it fits max_summary_tokens"
             raise NoSummaryError(reason)
         if cut:
@@ -170,7 +180,7 @@ class Shortener:
         return self._short(conversation, selection, text=notes, cut=cut)
 
     def _noted(
-        self, notes: str, record: str
+        self, notes: str, record: transcript.Record
     ) -> Generator[Sequence[BaseMessage], AIMessage, tuple[str, int]]:
         """Notes with what a record adds to them, and how many tokens did not fit."""
         cap, task = self.rules.max_summary_tokens, self.rules.task
@@ -181,10 +191,10 @@ class Shortener:
             whole = joined(notes, added)
             if not notes or self.sizes.text(whole) <= cap:
                 return fitted(whole, cap, self.sizes.text)
-            record = added
+            record = transcript.Record.of([added])
         prompt = transcript.to_rewrite(task, notes, record, cap)
         rewritten = yield from _asked(prompt)
-        return fitted(rewritten, cap, self.sizes.text)
+        return fitted(rewritten or notes, cap, self.sizes.text)
 
     def _left_out(self, conversation: Conversation, selection: Selection) -> Short:
         unread = len(selection.leaving)
@@ -192,7 +202,7 @@ class Shortener:
 
     def _trimmed(self, conversation: Conversation) -> Short:
         """As many of the newest turns as the answering model takes."""
-        limit = int((self.rules.hard_limit or 0) * _OF_LIMIT)
+        limit = self.rules.hard_limit or 0
         room = limit - self.sizes.prompt(conversation.fixed)
         selection = self._select(conversation, room)
         if not selection.leaving:
@@ -220,6 +230,8 @@ class Shortener:
             cut=earlier.cut + cut,
             last_id=leaving[-1].id,
         )
+        own = self.sizes.messages([summary.message()])
+        summary = replace(summary, spared=summary.tokens - own)
         return Short(conversation.without(leaving, summary), summary, leaving)
 
 

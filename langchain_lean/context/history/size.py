@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 
-from langchain_lean.accounting.savings import caches_by_itself
+from langchain_lean.accounting.savings import would_be_cached
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.accounting.usage import TokenUsage
 from langchain_lean.errors import UsageError
@@ -15,8 +15,7 @@ from langchain_lean.messages import message_text
 
 _NEWEST = 100  # messages; most limits are passed by so many
 _COUNTED = 400  # messages; the size of more is estimated
-_CACHED_FROM = 1_024  # tokens; the documented minimum of OpenAI
-_FEWEST = 3  # tokens of a message; who reports less has not read them all
+_SAMPLE = 16  # messages that tell whether a reported usage can be that of them all
 
 
 class Sizes:
@@ -76,26 +75,25 @@ class Sizes:
             None where no answer reports a usage that can be that of the whole.
         """
         position, usage = _newest_usage(messages)
-        if usage is None or usage.input < _FEWEST * max(position, 1):
+        if usage is None or 2 * usage.input < self._guess(messages, position):
             return None
         new = messages[position + 1 :]
         return usage.total + self.messages(new)
+
+    def _guess(self, messages: Sequence[BaseMessage], end: int) -> int:
+        """About how many tokens the messages before one have, by a few of them."""
+        sample = [messages[at] for at in range(0, end, max(1, end // _SAMPLE))]
+        return self.messages(sample) * end // max(1, len(sample))
 
     def cached(self, messages: Sequence[BaseMessage], whole: int) -> bool:
         """Whether the provider would read the whole of a conversation from its cache.
 
         Args:
-            messages: The conversation as it is sent. Its newest answer tells; where it
-                reports nothing the answer is yes, as then the least is saved.
-            whole: Tokens it would have if nothing had left. What was too short to be
-                cached says nothing of that, at a provider that caches by itself.
+            messages: The conversation as it is sent; its newest answer tells.
+            whole: Tokens it would have if nothing had left.
         """
         _, usage = _newest_usage(messages)
-        if usage is None:
-            return True
-        if usage.input < _CACHED_FROM and caches_by_itself(self._provider):
-            return whole >= _CACHED_FROM
-        return bool(usage.cache_read or usage.cache_write_5m or usage.cache_write_1h)
+        return would_be_cached(usage, whole, self._provider)
 
 
 def _newest_usage(messages: Sequence[BaseMessage]) -> tuple[int, TokenUsage | None]:

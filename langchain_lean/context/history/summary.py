@@ -8,6 +8,12 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, HumanMessage
 
+from langchain_lean.accounting.savings import LeftOut
+from langchain_lean.context.history.transcript import NOTHING
+
+BASELINE = "the whole history"
+"""What savings of a memory are compared with."""
+
 _KEY = "lean_summary"
 _OPENING = "[Summary of the earlier conversation: a record, not a request]"
 _UNREAD = "[{count} earlier messages were left out without a summary]"
@@ -25,6 +31,7 @@ class Summary:
         tokens: Input tokens they had.
         unread: How many of them were left out without being summed up.
         cut: Tokens of summaries that were cut because they passed their cap.
+        spared: By how many tokens a prompt with this in their place is shorter.
         last_id: The id of the newest of them.
     """
 
@@ -35,6 +42,7 @@ class Summary:
     tokens: int = 0
     unread: int = 0
     cut: int = 0
+    spared: int = 0
     last_id: str | None = None
 
     def message(self, message_id: str | None = None) -> HumanMessage:
@@ -43,11 +51,15 @@ class Summary:
         It is a human's, since providers take those in any place, and what users wrote
         must not gain the weight of a system message.
         """
-        lines = [_OPENING, self.text] if self.text else []
+        read = self.messages > self.unread
+        lines = [_OPENING, self.text or f"({NOTHING})"] if read else []
         if self.unread:
             lines.append(_UNREAD.format(count=self.unread))
+        left = LeftOut(lever="memory", tokens=self.spared, baseline=BASELINE)
         return HumanMessage(
-            "\n".join(lines), id=message_id, additional_kwargs={_KEY: asdict(self)}
+            "\n".join(lines),
+            id=message_id,
+            additional_kwargs={_KEY: asdict(self), **left.mark()},
         )
 
     @classmethod
@@ -69,12 +81,14 @@ _TYPES: dict[str, Any] = {
 
 
 def joined(notes: str, added: str) -> str:
-    """Notes with new lines behind them; a line that stands there already is not new."""
-    lines = dict.fromkeys(line.strip() for line in notes.splitlines())
+    """Notes with new lines behind them.
+
+    A line that stands in the notes already is moved to the end, not repeated: it holds
+    now, whatever was noted in between.
+    """
     new = dict.fromkeys(line.strip() for line in added.splitlines() if line.strip())
-    return "\n".join(
-        filter(None, [notes, *(line for line in new if line not in lines)])
-    )
+    old = [line for line in notes.splitlines() if line.strip() not in new]
+    return "\n".join([*old, *new])
 
 
 def newest(notes: str, limit: int, count: Callable[[str], int]) -> str:

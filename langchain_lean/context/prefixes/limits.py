@@ -19,8 +19,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Dialect = Literal["anthropic", "converse", "openai"]
-"""Whose form of marks a prompt has."""
+Dialect = Literal["anthropic", "invoke", "converse", "openai"]
+"""Whose form of marks a prompt has; `invoke` is Anthropic's, by `ChatBedrock`."""
 
 Lifetime = Literal["5m", "1h"]
 """How long a provider keeps what it has cached."""

@@ -5,17 +5,17 @@ from typing import Any, NamedTuple
 
 from langchain_core.messages import BaseMessage
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from langchain_lean.context.prefixes.limits import Dialect, Lifetime
-from langchain_lean.context.prefixes.tools import CACHE_POINT
+from langchain_lean.context.prefixes.tools import (
+    CACHE_CONTROL,
+    CACHE_POINT,
+    controlled,
+)
 from langchain_lean.messages import role, tool_calls
 
 TOOLS = -1
 """Where a mark stands that is behind the tools, in front of all messages."""
-
-CACHE_CONTROL = "cache_control"
-"""The key of Anthropic's mark."""
 
 BREAKPOINT = "prompt_cache_breakpoint"
 """The key of OpenAI's mark."""
@@ -23,10 +23,13 @@ BREAKPOINT = "prompt_cache_breakpoint"
 _KEYS = (CACHE_CONTROL, CACHE_POINT, BREAKPOINT)
 _CARRIERS: dict[Dialect, tuple[str, ...]] = {
     "anthropic": ("system", "human", "ai", "tool"),
+    "invoke": ("system", "human", "ai"),  # ChatBedrock puts one inside of a result
     "converse": ("system", "human", "ai", "tool"),
     "openai": ("system", "human"),  # its Responses API takes none elsewhere
 }
-_FUNCTION = (None, "function", "custom")
+
+
+_CALLED = ("tool_use", "tool_call", "function_call")
 
 
 class Mark(NamedTuple):
@@ -68,7 +71,7 @@ def with_mark(message: BaseMessage, dialect: Dialect, lifetime: Lifetime) -> Any
         blocks[last] = {"type": "text", "text": blocks[last]}
     if dialect == "converse":
         blocks.insert(last + 1, _cache_point(lifetime))
-    elif dialect == "anthropic":
+    elif dialect in ("anthropic", "invoke"):
         blocks[last] = {**blocks[last], CACHE_CONTROL: _cache_control(lifetime)}
     else:
         blocks[last] = {**blocks[last], BREAKPOINT: {"mode": "explicit"}}
@@ -82,24 +85,13 @@ def tools_with_mark(
     if dialect == "converse":
         return (*tools, _cache_point(lifetime))
     *others, last = tools
-    return (*others, _controlled(last, _cache_control(lifetime)))
+    control = _cache_control(lifetime)
+    return (*others, controlled(last, control, as_schema=dialect == "invoke"))
 
 
-def _controlled(tool: Any, control: dict[str, str]) -> Any:
-    if isinstance(tool, BaseTool):
-        extras = {**(tool.extras or {}), CACHE_CONTROL: control}
-        return tool.model_copy(update={"extras": extras})
-    if isinstance(tool, Mapping):
-        anthropic = "input_schema" in tool or tool.get("type") not in _FUNCTION
-        if anthropic:
-            return {**tool, CACHE_CONTROL: control}
-    function = convert_to_openai_tool(tool)["function"]
-    return {  # ChatAnthropic keeps a mark on its own form only
-        "name": function["name"],
-        "description": function.get("description", ""),
-        "input_schema": function.get("parameters", {"type": "object"}),
-        CACHE_CONTROL: control,
-    }
+def count_blocks(messages: Sequence[BaseMessage]) -> int:
+    """How many blocks messages have for a provider, tool calls and results included."""
+    return sum(_blocks(message) for message in messages)
 
 
 def _last_text(content: str | Sequence[Any]) -> int | None:
@@ -111,6 +103,16 @@ def _last_text(content: str | Sequence[Any]) -> int | None:
         if text.strip():
             return index
     return None
+
+
+def _blocks(message: BaseMessage) -> int:
+    content = message.content
+    kinds = [b.get("type") for b in content if isinstance(b, dict)]
+    texts = bool(content) if isinstance(content, str) else len(content)
+    if role(message) == "tool":
+        return 1
+    called = sum(kind in _CALLED for kind in kinds)  # they stand in `tool_calls`, too
+    return max(texts - called + len(tool_calls(message)), called)
 
 
 def _text(block: Mapping[str, Any]) -> str:

@@ -5,17 +5,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, ToolMessage
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from langchain_lean.context.prefixes.marks import BREAKPOINT, CACHE_CONTROL
-from langchain_lean.context.prefixes.tools import is_cache_point, tool_name
+from langchain_lean.context.prefixes.marks import BREAKPOINT
+from langchain_lean.context.prefixes.tools import (
+    CACHE_CONTROL,
+    is_cache_point,
+    tool_name,
+)
 from langchain_lean.messages import role, tool_calls
 
 _json = json.JSONEncoder(ensure_ascii=False, default=str).encode  # in its own order
 _BETWEEN = b"\x1e"
-_NO_TEXT = ("id", "index", "extras", CACHE_CONTROL, BREAKPOINT)
+_NOT_SENT = ("index", "extras", CACHE_CONTROL, BREAKPOINT)
 _CALLED = ("tool_use", "tool_call", "function_call", "tool_call_chunk")
 
 
@@ -26,8 +30,8 @@ class Part:
     Attributes:
         kind: Which of both it is.
         name: The tool's name, or the message's role.
-        data: What the model reads of it, without cache marks and ids; of a message
-            that is a text, this text.
+        data: What the provider is sent of it, without cache marks; of a message that
+            is a text and has no name, this text.
     """
 
     kind: Literal["tool", "message"]
@@ -60,6 +64,10 @@ def _message(message: BaseMessage) -> bytes:
 def _texts(message: BaseMessage) -> Iterator[str]:
     calls = tool_calls(message)
     content = message.content
+    if isinstance(message, ToolMessage):
+        yield message.tool_call_id
+    elif message.name:
+        yield message.name
     for block in [content] if isinstance(content, str) else content:
         if isinstance(block, str):
             if block or not calls:
@@ -71,7 +79,7 @@ def _texts(message: BaseMessage) -> Iterator[str]:
         else:
             yield _json(_bare(block))
     for call in calls:
-        yield _json({"name": call["name"], "args": call["args"]})
+        yield _json({key: call[key] for key in ("name", "args", "id")})
 
 
 def _schema(tool: Any) -> Any:
@@ -81,7 +89,16 @@ def _schema(tool: Any) -> Any:
 
 
 def _bare(block: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in block.items() if key not in _NO_TEXT}
+    return {
+        key: value
+        for key, value in block.items()
+        if key not in _NOT_SENT and not (key == "id" and _is_langchains(value))
+    }
+
+
+def _is_langchains(value: object) -> bool:
+    """Whether an id is one that LangChain gives to blocks, for itself."""
+    return isinstance(value, str) and value.startswith("lc_")
 
 
 def _encoded(text: str) -> bytes:

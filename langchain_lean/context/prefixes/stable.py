@@ -6,25 +6,27 @@ from typing import Any
 
 from langchain_core.documents import Document
 from langchain_core.language_models import LanguageModelInput
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, HumanMessage, ToolMessage
 
 from langchain_lean.context.prefixes.tools import stable_tools
 from langchain_lean.context.prefixes.volatile import (
     Volatile,
+    instructs,
     is_volatile,
     parted,
     says_volatile,
 )
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.messages import (
-    EXAMPLE_NAMES,
     last_human_index,
     prompt_messages,
     role,
     static_prefix,
+    tool_calls,
 )
 
 _SEPARATOR = "\n\n"
+_NO_QUESTION = "Documents go in front of a question; add a human message with one."
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,12 @@ class StablePrompt:
     Attributes:
         messages: The messages, for the model.
         tools: The tools, for `bind_tools`.
+        moved: What was moved out of the system messages, piece by piece.
     """
 
     messages: tuple[BaseMessage, ...]
     tools: tuple[Any, ...] = ()
+    moved: tuple[str, ...] = ()
 
 
 def stable_prefix(
@@ -48,12 +52,16 @@ def stable_prefix(
 ) -> StablePrompt:
     """Put first what is equal from call to call, so that the provider caches it.
 
-    Sentences of the leading system messages that change from call to call (by default
-    the current date or time, timestamps, UUIDs, ids of requests and sessions) go
-    behind the text of the last human message: in front of it they would keep a long
-    question, and what was retrieved for it, from being equal in the next call.
-    They then have the weight of a user's words. Nothing else is taken out of the
-    system messages, and nothing is lost. Where no human message follows, they stay.
+    Lines and sentences of the leading system messages that only say what changes from
+    call to call (by default the current date or time, and ids of requests, sessions
+    and the like; see `is_volatile`) go behind the text of the last human message: in
+    front of it they would keep a long question, and what was retrieved for it, from
+    being equal in the next call. Where an agent is at work they go behind its newest
+    tool result, as a human message of their own, so that each step reads all of the
+    step before from the cache. They then have the weight of a user's words; `moved`
+    holds them. Nothing else is taken out of the system messages, nothing is lost, and
+    no system message disappears: one that says nothing else stays. Where no human
+    message follows, all stays.
 
     Tools are sorted by name. A prompt that begins with no system message gets its
     first ones put to the front; later ones stay where they stand, since a place in a
@@ -79,11 +87,9 @@ def stable_prefix(
         ```
     """
     says = says_volatile(volatile)
-    prompt = prompt_messages(messages)
-    stable = _arranged(prompt, says)
-    while len(stable) < len(prompt):  # where one was emptied, others may lead now
-        prompt, stable = stable, _arranged(stable, says)
-    return StablePrompt(tuple(stable), stable_tools(tools))
+    prompt = _systems_first(prompt_messages(messages))
+    stable, moved = _volatile_last(prompt, says)
+    return StablePrompt(tuple(stable), stable_tools(tools), tuple(moved))
 
 
 def before_question(
@@ -92,14 +98,16 @@ def before_question(
     *,
     render: Callable[[Sequence[Document]], str] | None = None,
 ) -> list[BaseMessage]:
-    """Put retrieved documents in front of the question, behind the stable prefix.
+    """Put retrieved documents in front of the question, behind prefix and history.
 
-    In a system message they would change the prompt's first bytes with every question.
+    Right where each question brings other documents: in a system message they would
+    change the prompt's first bytes with every question, here nothing in front of them.
+    Their order is then that of rank. Where a thread has the same documents over many
+    turns, `behind_prefix` has them cached.
 
     Args:
         messages: A prompt; it stays as it is.
-        documents: What was retrieved for its last human message, in order; see
-            `in_thread_order`.
+        documents: What was retrieved for its last human message, the best first.
         render: The documents as one text; by default their texts with an empty line
             between two.
 
@@ -114,11 +122,49 @@ def before_question(
         return prompt
     index = last_human_index(prompt)
     if index < 0:
-        msg = "Documents go in front of a question; add a human message with one."
-        raise ConfigurationError(msg)
+        raise ConfigurationError(_NO_QUESTION)
     text = (render or _texts)(documents)
     prompt[index] = _with_text(prompt[index], text, front=True)
     return prompt
+
+
+def behind_prefix(
+    messages: LanguageModelInput,
+    documents: Sequence[Document],
+    *,
+    render: Callable[[Sequence[Document]], str] | None = None,
+) -> list[BaseMessage]:
+    """Put documents directly behind the static prefix, in front of the history.
+
+    Right where a thread has the same documents over many turns: the provider reads
+    them from its cache, and the history behind them, too. Put them in thread order
+    (`in_thread_order`), since a new document in front of a known one, or one that is
+    gone, has everything behind it read anew. Where each question brings other
+    documents, `before_question` keeps the history cached.
+
+    Args:
+        messages: A prompt; it stays as it is.
+        documents: The documents, those the thread knows first.
+        render: The documents as one text; by default their texts with an empty line
+            between two.
+
+    Returns:
+        The prompt with the documents as a human message of their own.
+
+    Raises:
+        ConfigurationError: If there are documents, but no human message to follow.
+    """
+    prompt = list(prompt_messages(messages))
+    if not documents:
+        return prompt
+    start = static_prefix(prompt)
+    if last_human_index(prompt) < start:
+        raise ConfigurationError(_NO_QUESTION)
+    return [
+        *prompt[:start],
+        HumanMessage((render or _texts)(documents)),
+        *prompt[start:],
+    ]
 
 
 def in_thread_order(
@@ -128,6 +174,11 @@ def in_thread_order(
 
     Documents are the same where their text is: that is what a provider's cache
     compares. One whose text was cut otherwise for this question is a new one.
+
+    For documents that stand in front of the history (`behind_prefix`): there the
+    order keeps them, and what is behind them, cached. In front of the question
+    (`before_question`) they follow a history that has grown since, so that none of
+    them is read from the cache in any order, and rank is the better one.
 
     Args:
         documents: What was retrieved now, the best first.
@@ -143,12 +194,6 @@ def in_thread_order(
     return sorted(documents, key=lambda d: place.get(d.page_content, len(place)))
 
 
-def _arranged(
-    messages: Sequence[BaseMessage], volatile: Callable[[str], object]
-) -> list[BaseMessage]:
-    return _volatile_last(_systems_first(messages), volatile)
-
-
 def _systems_first(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     """Where the prompt has its first system messages behind others, those first."""
     start = next((i for i, m in enumerate(messages) if role(m) == "system"), 0)
@@ -162,45 +207,49 @@ def _systems_first(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
 
 def _volatile_last(
     messages: Sequence[BaseMessage], volatile: Callable[[str], object]
-) -> list[BaseMessage]:
+) -> tuple[list[BaseMessage], list[str]]:
     prefix = static_prefix(messages)
     question = last_human_index(messages)
     if question < prefix:
-        return list(messages)
-    kept: list[BaseMessage] = []
+        return list(messages), []
+    prompt = list(messages)
     moved: list[str] = []
-    for index, message in enumerate(messages):
-        instructs = role(message) == "system" and message.name not in EXAMPLE_NAMES
-        if index < prefix and instructs:
-            stays, pieces = _parted(message, volatile)
+    for index in range(prefix):
+        if instructs(prompt[index]):
+            prompt[index], pieces = _parted(prompt[index], volatile)
             moved += pieces
-            kept += [] if stays is None else [stays]
-        elif index == question and moved:
-            kept.append(_with_text(message, "\n".join(moved), front=False))
-        else:
-            kept.append(message)
-    return kept
+    if not moved:
+        return prompt, moved
+    text = "\n".join(moved)
+    if _at_work(prompt[question:]):
+        prompt.append(HumanMessage(text))
+    else:
+        prompt[question] = _with_text(prompt[question], text, front=False)
+    return prompt, moved
+
+
+def _at_work(turn: Sequence[BaseMessage]) -> bool:
+    """Whether an agent has all results of its newest step, and is to go on."""
+    called = {call["id"] for message in turn for call in tool_calls(message)}
+    answered = {m.tool_call_id for m in turn if isinstance(m, ToolMessage)}
+    return role(turn[-1]) == "tool" and called <= answered
 
 
 def _parted(
     message: BaseMessage, volatile: Callable[[str], object]
-) -> tuple[BaseMessage | None, list[str]]:
-    """A system message without what changes, None if nothing is left of it."""
+) -> tuple[BaseMessage, list[str]]:
+    """A system message without what changes; as it is if nothing would be left."""
     content = message.content
     if isinstance(content, str):
         text, gone = parted(content, volatile)
-        if not gone:
-            return message, []
-        return (_of(message, text) if text.strip() else None), gone
+        return (_of(message, text), gone) if gone and text.strip() else (message, [])
     blocks: list[Any] = []
     moved: list[str] = []
     for block in content:
         stays, gone = _parted_block(block, volatile)
         moved += gone
         blocks += [] if stays is None else [stays]
-    if not moved:
-        return message, []
-    return (_of(message, blocks) if blocks else None), moved
+    return (_of(message, blocks), moved) if moved and blocks else (message, [])
 
 
 def _parted_block(

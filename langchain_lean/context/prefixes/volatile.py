@@ -2,60 +2,107 @@
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
+
+from langchain_core.messages import BaseMessage
 
 from langchain_lean.context.retrieval.sentences import Chunk
 from langchain_lean.errors import ConfigurationError
+from langchain_lean.messages import EXAMPLE_NAMES, role
 
 Volatile = re.Pattern[str] | Callable[[str], object]
 """Says of a line, or a sentence of it, whether it changes from call to call."""
 
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}\.?"
-_WEEKDAY = r"(?:Mon|Tues?|Wed(?:nes)?|Thu(?:rs)?|Fri|Sat(?:ur)?|Sun)(?:day)?"
+_WEEKDAY = r"(?:Mon|Tues?|Wed(?:nes)?|Thu(?:rs)?|Fri|Sat(?:ur)?|Sun)(?:day)?\b"
 _DAY = r"\d{1,2}(?:st|nd|rd|th)?"
 _DATE = (
-    rf"(?:\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{2,4}}"
-    rf"|{_MONTH} {_DAY},? \d{{4}}|{_DAY}\.? {_MONTH},? \d{{4}}"
+    rf"(?:\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}|\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{2,4}}|\d{{1,2}}/\d{{2}}\b"
+    rf"|{_MONTH} {_DAY}\b(?:,? \d{{4}})?|{_DAY}\.?(?: of)? {_MONTH}(?:,? \d{{4}})?"
     r"|\d{4}年\d{1,2}月\d{1,2}日)"
 )
-_TIME = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?"
-_ZONE = r"(?:\s?[ap]\.?m\.?)?(?:\s[A-Z]{2,5})?"
-_STAMP = (
-    rf"{_DATE}(?:T|,?\s+(?:at\s+)?){_TIME}"
-    rf"|{_TIME}{_ZONE},?\s+(?:on\s+)?(?:{_WEEKDAY},?\s+)?{_DATE}"
-    rf"|{_MONTH}\s+\d{{1,2}}\s+{_TIME}(?:\s+[A-Z]+)?\s+\d{{4}}"  # as ctime writes it
+_TIME = (
+    r"(?:\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?(?:\s?[ap]\.?m\b)?"
+    r"|\d{1,2}\s?[ap]\.?m\b)"
 )
-# A date alone may be a rule's own; one that is said to be today's is not.
-_NOW = (
-    r"\b(?:(?:current|present|today['’]s|local|server|system|the)\s+(?:\w+\s+)?"
-    r"(?:date(?:\s?(?:and|&|/)\s?time)?|time(?:stamp)?|datetime|day|month|year)"
-    r"|today|now|it\s+is\s+(?:now|currently))"
-    r"['\"*`]*\s*(?:\([^)\n]{0,40}\)\s*)?(?:is|:|=|(?<=now)|(?<=currently))"
-    r"[\s'\"*`]*(?:now\s+)?"
-    rf"(?:{_DATE}|{_TIME}|\d{{1,2}}\s?[ap]\.?m\b|{_WEEKDAY}\b|{_MONTH}\s+\d|\d{{4}}\b"
-    r"|\d{10,13}\b)"
+_ZONE = r"(?:Z\b|[+-]\d{2}:?\d{2}\b|\(?\b(?:UTC|GMT|[A-Z]{3,4})\b(?:[+-]\d{1,2})?\)?)"
+_UNIX = r"\b\d{10}(?:\d{3})?\b"
+_CLOCK = rf"(?:{_UNIX}|{_DATE}|{_TIME}|{_WEEKDAY})"
+# The value of a clock and nothing else, to the end of a line.
+_READING = (
+    rf"{_CLOCK}(?:(?:T|[\s,.]{{1,3}}|\s(?:at|on)\s)?"
+    rf"(?:{_CLOCK}|{_ZONE}|\d{{4}}\b)){{0,5}}[.\s]*"
 )
-_UUID = r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b"
-_ID = (
-    r"\b(?:request|session|trace|correlation|run|conversation|thread|span|transaction"
-    r"|invocation)[\s_-]?id\b['\"*`]*\s*(?:is|:|=|#)?[\s'\"*`<(\[]*"
-    r"(?=[\w-]*\d)[\w-]{4,}"
+_WHAT = (
+    r"(?:local|system|server|unix|utc|gmt|iso|week|date|day|weekday|time|datetime"
+    r"|timestamp|and|or)"
 )
-_VOLATILE = re.compile(rf"{_STAMP}|{_NOW}|{_UUID}|{_ID}", re.IGNORECASE)
+_BETWEEN = r"[\s_/&-]{1,3}"
+_IS = (
+    r"\s{0,2}(?:\([^()\n]{0,40}\)\s{0,2})?(?:(?:it\s+is|it['’]?s|is|are|[:=,：，])\s{0,2}){0,3}"
+    r"(?:(?:now|the|on|at|in)\s){0,2}"
+)
+_NOW = re.compile(
+    r"(?<![a-z])(?:(?:current|present|currently|today(?:['’]?s)?|now)(?![a-z])|今天|今日|现在)"
+    rf"(?:(?:{_BETWEEN}{_WHAT}(?![a-z])){{0,5}}{_IS}{_CLOCK}"
+    rf"|{_BETWEEN}year(?![a-z]){_IS}\d{{4}}\b|{_BETWEEN}month(?![a-z]){_IS}{_MONTH})",
+    re.IGNORECASE,
+)
+_ITEM = r"(?:[-+•>#]+\s*|\d{1,2}[.)]\s+)?"
+_LABEL = (
+    r"(?:the\s+)?(?:(?:current|present|today['’]?s|local|system|server|utc|unix"
+    rf"|request)(?:{_BETWEEN}))?(?:date|time|datetime|timestamp|today|now"
+    rf"|date{_BETWEEN}(?:(?:and|of){_BETWEEN})?(?:time|day|today))"
+)
+_CLOCK_LINE = re.compile(
+    rf"{_ITEM}{_LABEL}\s*(?:\([^()\n]{{0,40}}\))?\s*[:=]\s*{_READING}", re.IGNORECASE
+)
+_STAMP = re.compile(rf"{_ITEM}{_DATE}(?:T|,?\s+(?:at\s+)?){_TIME}\s?{_ZONE}?\.?")
+_ID_LINE = re.compile(
+    rf"{_ITEM}(?:(?:the|this|your)\s+)?(?:request|session|trace|correlation|run"
+    r"|conversation|thread|span|transaction|invocation)[\s_-]?(?:uu)?id\s*"
+    r"(?:is\s|[:=#])\s*[<(\[]?(?=[\w-]{0,80}\d)[\w-]{4,80}[>)\]]?\.?",
+    re.IGNORECASE,
+)
+_INSTRUCTS = re.compile(
+    r"\b(?:you|your|you['’]re|must|never|always|refuse|reject|do\s+not|don['’]?t|cannot"
+    r"|can['’]?t|should|shall|only|ensure|make\s+sure|if|unless|until|before|after"
+    r"|answer|reply|use|assume|treat|remember|ignore|please)\b",
+    re.IGNORECASE,
+)
+_LONGEST = 200  # characters of a line that is a label and its value
+_QUOTES = re.compile(r"[*`\"'“”]+|</[\w-]+>")
+_TAG = re.compile(r"<([\w-]+)>")
 _FENCES = ("```", "~~~")
 _JSON_MEMBER = re.compile(r"\s*+[{,]?\s*+\"[^\"\n]*+\"\s*+:")
+_EXAMPLE = re.compile(
+    r"\W*(?:user|assistant|human|ai|bot|agent|customer|system|q|a|question|answer|input"
+    r"|output|example)\s?\d{0,3}\W{0,3}:",
+    re.IGNORECASE,
+)
+_DATED = re.compile(_DATE, re.IGNORECASE)
 
 
 def is_volatile(line: str) -> bool:
-    """Whether a line holds what changes from call to call.
+    """Whether a line only says what changes from call to call.
 
-    That is a date with a time of day, a date or time that is said to be the current
-    one, a UUID, or the id of a request, session, trace or the like. A date alone is
-    none: "the policy of 2024-01-01" is a rule.
+    That is the current date or time, where it is called so (`current`, `present`,
+    `now`, `today`); a line that is a date, time or timestamp behind such a word and a
+    colon, or in such a tag; a timestamp with a time of day on a line of its own; and a
+    line with the id of a request, session, trace or the like. Whatever else names a
+    date or a time is a rule ("the closing time is 17:00", "the policy of 2024-01-01"),
+    and so is a sentence that also tells what to do.
 
     Args:
         line: A line, or a sentence.
     """
-    return _VOLATILE.search(line) is not None
+    plain = _TAG.sub(r"\1: ", _QUOTES.sub("", line)).strip()
+    short = len(plain) <= _LONGEST
+    if short and (_CLOCK_LINE.fullmatch(plain) or _ID_LINE.fullmatch(plain)):
+        return True
+    if short and _STAMP.fullmatch(plain):
+        return True
+    return bool(_NOW.search(plain)) and not _INSTRUCTS.search(plain)
 
 
 def says_volatile(volatile: Volatile) -> Callable[[str], object]:
@@ -73,11 +120,30 @@ def says_volatile(volatile: Volatile) -> Callable[[str], object]:
     raise ConfigurationError(msg)
 
 
+def instructs(message: BaseMessage) -> bool:
+    """Whether a message is a system message, and no example."""
+    return role(message) == "system" and message.name not in EXAMPLE_NAMES
+
+
+def changes_soon(message: BaseMessage) -> bool:
+    """Whether a system message holds what changes while a provider's cache lasts.
+
+    A date alone is none of that: it lasts a day.
+    """
+    if not instructs(message):
+        return False
+    content = message.content
+    texts = [content] if isinstance(content, str) else map(_text, content)
+    pieces = (piece for text in texts for piece in parted(text, is_volatile)[1])
+    return any(re.search(r"\d", _DATED.sub("", piece)) for piece in pieces)
+
+
 def parted(text: str, volatile: Callable[[str], object]) -> tuple[str, list[str]]:
     """Take out of a text what changes from call to call.
 
     Of a line the sentences go that are volatile; the whole line where only all of it
-    is. Fenced blocks and the members of JSON objects stay: they would not be whole.
+    is. A label that ends in a colon goes with a bare timestamp below it. Fenced blocks,
+    the members of JSON objects and the lines of examples ("User: ...") stay whole.
 
     Args:
         text: A text.
@@ -87,12 +153,16 @@ def parted(text: str, volatile: Callable[[str], object]) -> tuple[str, list[str]
         What stays, and the pieces that go, in their order. Together they hold every
         character but white space around the pieces.
     """
-    kept, gone = [], []
+    kept: list[str] = []
+    gone: list[str] = []
     for line, whole in _lines(text):
-        rest = line
-        while not whole and rest.strip() and volatile(rest.strip()):
-            rest, pieces = _sentences(rest, volatile)
-            gone += pieces
+        rest, pieces = (line, []) if whole else _without(line, volatile)
+        if pieces and _STAMP.fullmatch(line.strip()) and _is_label(kept):
+            if _INSTRUCTS.search(kept[-1]):
+                rest, pieces = line, []
+            else:
+                pieces.insert(0, kept.pop().strip())
+        gone += pieces
         kept.append(rest)
     return "".join(kept), gone
 
@@ -102,8 +172,23 @@ def _lines(text: str) -> Iterator[tuple[str, bool]]:
     fenced = False
     for line in text.splitlines(keepends=True):
         has_fence = any(fence in line for fence in _FENCES)
-        yield line, fenced or has_fence or _JSON_MEMBER.match(line) is not None
+        stays = _JSON_MEMBER.match(line) or _EXAMPLE.match(line)
+        yield line, fenced or has_fence or stays is not None
         fenced ^= line.lstrip().startswith(_FENCES)
+
+
+def _is_label(kept: list[str]) -> bool:
+    return bool(kept) and kept[-1].rstrip().endswith(":")
+
+
+def _without(line: str, volatile: Callable[[str], object]) -> tuple[str, list[str]]:
+    rest, gone = line, []
+    while rest.strip():
+        rest, pieces = _sentences(rest, volatile)
+        if not pieces:
+            break
+        gone += pieces
+    return rest, gone
 
 
 def _sentences(line: str, volatile: Callable[[str], object]) -> tuple[str, list[str]]:
@@ -111,7 +196,14 @@ def _sentences(line: str, volatile: Callable[[str], object]) -> tuple[str, list[
     changing = [bool(volatile(sentence.strip())) for sentence in sentences]
     gone = [s.strip() for s, goes in zip(sentences, changing, strict=True) if goes]
     stay = "".join(s for s, goes in zip(sentences, changing, strict=True) if not goes)
+    if not gone and not volatile(line.strip()):
+        return line, []
     if not gone or not stay.strip():
         return "", [line.strip()]
     end = line[len(line.rstrip()) :]
     return stay.rstrip() + end, gone
+
+
+def _text(block: str | dict[str, Any]) -> str:
+    text = block if isinstance(block, str) else block.get("text")
+    return text if isinstance(text, str) else ""

@@ -59,13 +59,18 @@ class Pricing:
         with exact():
             return self._input(TokenUsage(input=tokens)) * calls
 
-    def cached(self, tokens: int, calls: int) -> Decimal:
-        """Dollars for writing tokens to the cache once, and reading them after that."""
-        read = self._input(TokenUsage(input=tokens, cache_read=tokens))
+    def cached(self, tokens: int, calls: int, behind: int = 0) -> Decimal:
+        """Dollars for writing tokens to the cache once, and reading them after that.
+
+        So many tokens `behind` them are sent anew with every call, in the same prompt:
+        where prices have tiers its length decides.
+        """
+        whole = tokens + behind
+        read = self._input(TokenUsage(input=whole, cache_read=tokens))
         if self.lifetime == "5m":
-            write = self._input(TokenUsage(input=tokens, cache_write_5m=tokens))
+            write = self._input(TokenUsage(input=whole, cache_write_5m=tokens))
         else:
-            write = self._input(TokenUsage(input=tokens, cache_write_1h=tokens))
+            write = self._input(TokenUsage(input=whole, cache_write_1h=tokens))
         with exact():
             return write + read * (calls - 1)
 
@@ -135,17 +140,15 @@ def bundle_or_retrieve(
     checked_lifetime(lifetime, rules, model)
     pricing = Pricing(prices or default_prices(), model, provider, lifetime)
 
-    def prefix(tokens: int, count: int) -> Decimal:
-        plain = pricing.plain(tokens, count)
-        if rules is None or tokens < rules.minimum:
+    def cost(prefix: int, chunks: int, count: int) -> Decimal:
+        plain = pricing.plain(prefix + chunks, count)
+        if rules is None or prefix < rules.minimum:
             return plain
-        return min(plain, pricing.cached(tokens, count))
+        return min(plain, pricing.cached(prefix, count, chunks))
 
     def both(count: int) -> tuple[Decimal, Decimal]:
-        with exact():
-            bundle = prefix(prefix_tokens + bundle_tokens, count)
-            chunks = pricing.plain(chunk_tokens, count)
-            return bundle, prefix(prefix_tokens, count) + chunks
+        bundle = cost(prefix_tokens + bundle_tokens, 0, count)
+        return bundle, cost(prefix_tokens, chunk_tokens, count)
 
     bundle_cost, retrieve_cost = both(calls)
     whole = prefix_tokens + bundle_tokens

@@ -7,14 +7,15 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import AsyncCallbackHandler, CallbackManager
 from langchain_core.documents import Document
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
 
 from langchain_lean import TokenLedger, TokenUsage, report_saving, track
-from langchain_lean.accounting.savings import caches_by_itself
+from langchain_lean.accounting.savings import LeftOut, caches_by_itself
 
 Make = Callable[..., Any]
 USAGE = TokenUsage(input=1000)
@@ -152,3 +153,49 @@ def test_some_providers_must_be_told_what_to_cache(provider: str) -> None:
     assert not caches_by_itself(provider)
     assert caches_by_itself("openai")
     assert caches_by_itself(None)
+
+
+class TestLeftOut:
+    """What a message says it stands for."""
+
+    def test_it_is_read_back_from_the_message(self) -> None:
+        left = LeftOut(lever="memory", tokens=500, baseline="the whole history")
+        assert LeftOut.of(HumanMessage("Notes.", additional_kwargs=left.mark())) == left
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            None,
+            {"lever": "memory", "tokens": 5},
+            {"lever": "memory", "tokens": True, "baseline": "b"},
+            {"lever": "memory", "tokens": 10**10, "baseline": "b"},
+            {"lever": "memory", "tokens": "5", "baseline": "b"},
+            {"lever": "", "tokens": 5, "baseline": "b"},
+            {"lever": 1, "tokens": 5, "baseline": "b"},
+        ],
+    )
+    def test_what_cannot_be_true_is_nothing(self, said: Any) -> None:
+        message = HumanMessage("Notes.", additional_kwargs={"lean_left_out": said})
+        assert LeftOut.of(message) is None
+
+    def test_every_answered_call_counts_it_once(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        left = LeftOut(lever="memory", tokens=500, baseline="the whole history")
+        prompt = [HumanMessage("Notes.", additional_kwargs=left.mark())]
+        for _ in range(3):
+            model().invoke(prompt, {"callbacks": [ledger, ledger]})
+        saved = ledger.savings().levers["memory"]
+        assert saved.count == 3
+        assert saved.baselines == ("the whole history",)
+
+    def test_an_answer_of_langchains_cache_counts_nothing_more(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        left = LeftOut(lever="memory", tokens=500, baseline="the whole history")
+        prompt = [HumanMessage("Notes.", additional_kwargs=left.mark())]
+        asked = model(cache=InMemoryCache())
+        for _ in range(2):
+            asked.invoke(prompt, {"callbacks": [ledger]})
+        levers = ledger.savings().levers
+        assert (levers["memory"].count, levers["cache"].count) == (1, 1)

@@ -6,10 +6,18 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.graph.message import add_messages
 
-from langchain_lean import PriceBook, SummaryMemory, TokenCounter, TokenLedger
+from langchain_lean import (
+    Budget,
+    BudgetExceededError,
+    BudgetGuard,
+    PriceBook,
+    SummaryMemory,
+    TokenCounter,
+    TokenLedger,
+)
 from tests.unit.accounting.conftest import PRICES
 from tests.unit.context.conversations import (
     COUNTER,
@@ -190,19 +198,20 @@ class TestCheck:
     """What a turn costs where nothing is to be done."""
 
     @pytest.mark.parametrize("keep_history", [True, False])
-    @pytest.mark.parametrize("turns", [10, 100, 1_000])
+    @pytest.mark.parametrize("turns", [8, 100, 1_000])
     def test_only_what_is_new_is_counted(self, turns: int, keep_history: bool) -> None:
         counter = Counting()
         shorten = memory(counter=counter, max_tokens=10**6, keep_history=keep_history)
         shorten.invoke({"messages": reporting(turns, 37 * 2 * turns)})
-        assert counter.counted == [f"human-{turns}"]
+        assert f"human-{turns}" in counter.counted
+        assert len(counter.counted) <= 20  # a few tell whether the report can be true
 
     def test_a_summary_that_stands_is_not_counted_with_the_rest(self) -> None:
         short = memory().invoke(chat(12))
         counter = Counting()
         shorten = memory(counter=counter, max_tokens=10**6)
         shorten.invoke({"messages": [*short[:1], *reporting(1_000, 80_000)]})
-        assert len(counter.counted) == 2  # the summary, and what is new
+        assert len(counter.counted) <= 20
 
     def test_what_was_reported_goes_before_what_would_be_counted(self) -> None:
         assert memory().invoke({"messages": reporting(12, 500)}) == {}
@@ -230,6 +239,10 @@ class TestCheck:
         reported = answer.model_copy(update={"usage_metadata": usage})
         assert memory().invoke({"messages": [*before, reported, question]}) != {}
 
+    def test_the_report_of_a_side_call_does_not_hide_a_long_history(self) -> None:
+        """Another node read a short prompt, and its answer is the newest."""
+        assert memory().invoke({"messages": reporting(60, 300)}) != {}
+
     def test_a_chain_counts_for_itself(self) -> None:
         """What it is given is the whole history, and the report is of the short one."""
         assert is_summary(memory().invoke(reporting(12, 300))[0])
@@ -239,8 +252,16 @@ def saved(ledger: TokenLedger) -> Any:
     return ledger.savings().levers["memory"]
 
 
-def listening(ledger: TokenLedger) -> Any:
-    return {"callbacks": [ledger]}
+def listening(ledger: TokenLedger, *others: Any) -> Any:
+    return {"callbacks": [ledger, *others]}
+
+
+def answered(
+    prompt: Any, ledger: TokenLedger, usage: Any = None, **options: Any
+) -> None:
+    """Have a model answer, which reports a usage."""
+    answer = AIMessage("So.", usage_metadata=usage or used(200))
+    summarizer(answer, **options).invoke(prompt, listening(ledger))
 
 
 class TestLedger:
@@ -260,31 +281,58 @@ class TestLedger:
         assert entry.user_id == "ada"
 
     @pytest.mark.parametrize("form", ["node", "view", "chain"])
-    def test_every_later_call_saves_what_is_left_out(self, form: str) -> None:
+    def test_every_call_that_is_answered_to_it_saves_what_is_left_out(
+        self, form: str
+    ) -> None:
         ledger = TokenLedger(prices=PRICES)
         shorten = memory(keep_history=form == "view")
         state: dict[str, Any] = {"messages": chat(12)}
         counts = []
         for _ in range(3):
             if form == "chain":
-                shorten.invoke(state["messages"], listening(ledger))
+                short = shorten.invoke(state["messages"])
             else:
-                update = shorten.invoke(state, listening(ledger))
+                update = shorten.invoke(state)
                 new = update.pop("messages", [])
                 state |= update
                 state["messages"] = add_messages(state["messages"], new)
+                short = state["short_messages" if form == "view" else "messages"]
+            answered(short, ledger)
             counts.append(saved(ledger).count)
         assert counts == [1, 2, 3]
 
     def test_nothing_is_saved_before_anything_leaves(self) -> None:
         ledger = TokenLedger(prices=PRICES)
-        memory().invoke(chat(2), listening(ledger))
+        answered(memory().invoke(chat(2), listening(ledger)), ledger)
+        assert ledger.savings().levers == {}
+
+    def test_nothing_is_saved_where_the_whole_history_is_sent(self) -> None:
+        """A graph that does not read what the memory wrote for it."""
+        ledger = TokenLedger(prices=PRICES)
+        state: dict[str, Any] = {"messages": chat(12)}
+        state |= memory(keep_history=True).invoke(state)
+        answered(state["messages"], ledger)
+        assert ledger.savings().levers == {}
+
+    def test_a_call_that_was_refused_saves_nothing(self) -> None:
+        ledger = TokenLedger(prices=PRICES)
+        guard = BudgetGuard(Budget(calls=0, per="total"), ledger=ledger)
+        with pytest.raises(BudgetExceededError):
+            summarizer().invoke(memory().invoke(chat(12)), listening(ledger, guard))
+        assert ledger.savings().levers == {}
+
+    def test_a_call_that_failed_saves_nothing(self) -> None:
+        ledger = TokenLedger(prices=PRICES)
+        with pytest.raises(TimeoutError):
+            summarizer(TimeoutError()).invoke(
+                memory().invoke(chat(12)), listening(ledger)
+            )
         assert ledger.savings().levers == {}
 
     def test_what_is_saved_is_what_left_less_the_notes(self) -> None:
         ledger = TokenLedger(prices=PRICES)
-        given = cached(chat(12), 0)
-        short = memory().invoke(given, listening(ledger))
+        short = memory().invoke(chat(12))
+        answered(short, ledger, used(2_000))
         left = summary_of(short)["tokens"] - COUNTER.count(short[:1])
         assert saved(ledger).total == Decimal(left) / 1_000_000
 
@@ -292,14 +340,28 @@ class TestLedger:
         values = []
         for read in (0, 1_200):
             ledger = TokenLedger(prices=PRICES)
-            memory().invoke(cached(chat(40), read), listening(ledger))
+            answered(memory().invoke(chat(40)), ledger, used(2_000, cached=read))
             values.append(saved(ledger).total)
         assert values[1] == values[0] / 10
 
+    def test_what_would_have_become_long_enough_for_the_cache_saves_less(self) -> None:
+        ledger = TokenLedger(prices=PRICES)
+        short = memory().invoke(chat(40))
+        answered(short, ledger, used(900))
+        left = summary_of(short)["spared"]
+        assert saved(ledger).total == Decimal(left) / 10 / 1_000_000
+
+    def test_what_stays_is_written_to_the_cache_again_at_its_cost(self) -> None:
+        ledger = TokenLedger(prices=PRICES)
+        short = memory().invoke(cached(chat(40), 1_200), listening(ledger))
+        premium = Decimal("1.25") - Decimal("0.1")
+        moved = COUNTER.count(short)
+        assert saved(ledger).total == -moved * premium / 1_000_000
+
     def test_its_own_cost_is_taken_from_it(self) -> None:
         ledger = TokenLedger(prices=PRICES)
-        memory().invoke(chat(12), listening(ledger))
-        [entry] = ledger.entries()
+        answered(memory().invoke(chat(12), listening(ledger)), ledger)
+        [entry] = [entry for entry in ledger.entries() if entry.source]
         savings = ledger.savings()
         assert entry.cost
         assert savings.own_cost == {"memory": entry.cost.total}
@@ -307,33 +369,22 @@ class TestLedger:
 
     def test_the_baseline_is_the_whole_history(self) -> None:
         ledger = TokenLedger(prices=PRICES)
-        memory().invoke(chat(12), listening(ledger))
+        answered(memory().invoke(chat(12)), ledger)
         assert saved(ledger).baselines == ("the whole history",)
 
     def test_it_is_priced_as_the_model_that_answers(self) -> None:
         ledger = TokenLedger(prices=DEAR)
-        shorten = gated(CHEAP, answer_model=EXPENSIVE, always=True)
-        short = shorten.invoke(cached(chat(12), 0), listening(ledger))
-        left = summary_of(short)["tokens"] - COUNTER.count(short[:1])
+        short = memory(CHEAP).invoke(chat(12))
+        answered(short, ledger, used(2_000), model_name="dear")
+        left = summary_of(short)["spared"]
         assert saved(ledger).total == Decimal(left) * 10 / 1_000_000
 
-    def test_a_sliding_window_saves_for_the_model_it_is_told_of(self) -> None:
-        ledger = TokenLedger(prices=DEAR)
-        sliding(answer_model=EXPENSIVE).invoke(chat(12), listening(ledger))
-        assert saved(ledger).count == 1
-
-    def test_inside_of_a_split_turn_it_saves_as_well(self) -> None:
+    def test_a_sliding_window_saves_as_well(self) -> None:
         ledger = TokenLedger(prices=PRICES)
-        steps = [m for n in range(30) for m in looked_up(n, f"c{n}")[1:3]]
-        shorten = memory(split_last_turn=True)
-        given = [SystemMessage("Help."), turn(0)[0], *steps]
-        short = shorten.invoke(given)
-        answer = AIMessage("So.", id="so", usage_metadata=used(200))
-        again = add_messages(short, [answer, turn(2)[0]])  # type: ignore[arg-type]
-        shorten.invoke({"messages": again}, listening(ledger))
+        answered(sliding().invoke(chat(12)), ledger)
         assert saved(ledger).count == 1
 
-    def test_notes_longer_than_what_left_save_nothing(self) -> None:
+    def test_notes_longer_than_what_left_save_less_than_nothing(self) -> None:
         ledger = TokenLedger(prices=PRICES)
         shorten = memory(
             summarizer(words("Notes", 700)),
@@ -341,5 +392,7 @@ class TestLedger:
             keep_tokens=0,
             max_summary_tokens=99,
         )
-        assert is_summary(shorten.invoke(chat(1), listening(ledger))[0])
-        assert "memory" not in ledger.savings().levers
+        short = shorten.invoke(chat(1))
+        assert is_summary(short[0])
+        answered(short, ledger)
+        assert saved(ledger).total < 0
