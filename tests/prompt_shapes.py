@@ -1,63 +1,68 @@
-"""What providers refuse: prompts judged by the rules of OpenAI and Bedrock Converse."""
+"""What providers refuse, judged by what their real clients would send."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
 
-from langchain_core.messages import BaseMessage, ToolMessage
-
-from langchain_lean.messages import role, tool_calls
+from langchain_core.messages import BaseMessage
 
 
 def openai_refusal(messages: Sequence[BaseMessage]) -> str | None:
-    """Why OpenAI's chat API would refuse a prompt; None if it would not.
+    """Why OpenAI's chat API would refuse a prompt; None if it would not."""
+    from langchain_openai.chat_models.base import _convert_message_to_dict
 
-    Every tool call is answered once, directly after the message that makes it, before
-    anything else is said; the last word is not the assistant's.
-    """
-    if not any(role(message) != "system" for message in messages):
-        return "nothing is said but by the system"
-    if role(messages[-1]) not in ("human", "tool"):
-        return "the last message leaves nothing to answer"
-    return next(_unpaired(messages), None)
+    sent = [_convert_message_to_dict(message) for message in messages]
+    return next(_wrong_for_openai(sent), None)
+
+
+def _wrong_for_openai(sent: Sequence[dict[str, Any]]) -> Iterator[str]:
+    awaited: list[str] = []
+    for message in sent:
+        if message["role"] == "tool":
+            if message["tool_call_id"] not in awaited:
+                yield "a tool result does not follow its call"
+                return
+            awaited.remove(message["tool_call_id"])
+            continue
+        if awaited:
+            yield "a tool call is not followed by its result"
+        awaited = [call["id"] for call in message.get("tool_calls") or ()]
+        if len({*awaited}) < len(awaited):
+            yield "two calls of a message have one id"
+        if not awaited and not message["content"]:
+            yield "a message is empty"
+    if awaited:
+        yield "a tool call is not followed by its result"
+    if not sent or sent[-1]["role"] not in ("user", "tool"):
+        yield "there is nothing to answer"
 
 
 def converse_refusal(messages: Sequence[BaseMessage]) -> str | None:
-    """Why Bedrock's Converse API would refuse a prompt; None if it would not.
+    """Why Bedrock's Converse API would refuse a prompt; None if it would not."""
+    from langchain_aws.chat_models.bedrock_converse import _messages_to_bedrock
 
-    As OpenAI's; beside the system messages a human one comes first, and none is empty.
-    Neighbors of one role are no reason: `ChatBedrockConverse` sends them as one.
-    """
-    spoken = [message for message in messages if role(message) != "system"]
-    if spoken and role(spoken[0]) != "human":
-        return "the first message is not a human one"
-    if any(not _says_something(message) for message in spoken):
-        return "a message is empty"
-    return openai_refusal(spoken)
+    sent, _ = _messages_to_bedrock(list(messages))
+    return next(_wrong_for_converse(sent), None)
 
 
-def _says_something(message: BaseMessage) -> bool:
-    """Whether a message has text or a tool call; the result of a tool needs none."""
-    content = message.content
-    text = content.strip() if isinstance(content, str) else content
-    return bool(text or tool_calls(message) or role(message) == "tool")
-
-
-def _unpaired(messages: Sequence[BaseMessage]) -> Iterator[str]:
-    """What is wrong with the tool calls and their results.
-
-    An id may come back in a later answer, as it does in recorded runs.
-    """
-    awaited: set[str | None] = set()
-    for message in messages:
-        if isinstance(message, ToolMessage):
-            if message.tool_call_id not in awaited:
-                yield "a tool result has no call before it"
-            awaited.discard(message.tool_call_id)
-            continue
-        if awaited:
-            yield "a tool call has no result after it"
-        ids = [call["id"] for call in tool_calls(message)]
-        awaited = {*ids}
-        if len(awaited) < len(ids):
-            yield "two tool calls have one id"
+def _wrong_for_converse(sent: Sequence[dict[str, Any]]) -> Iterator[str]:
+    roles = [message["role"] for message in sent]
+    if roles[:1] != ["user"] or roles[-1:] != ["user"]:
+        yield "it does not begin and end with the user"
+    if any(one == following for one, following in pairwise(roles)):
+        yield "two messages of one role follow each other"
+    awaited: list[str] = []
+    for message in sent:
+        content = message["content"]
+        if not all(block.get("text", "text").strip() for block in content):
+            yield "a text is blank"
+        if not content:
+            yield "a message is empty"
+        results = [b["toolResult"]["toolUseId"] for b in content if "toolResult" in b]
+        if sorted(results) != sorted(awaited):
+            yield "tool results do not answer the calls before them"
+        awaited = [b["toolUse"]["toolUseId"] for b in content if "toolUse" in b]
+        if len({*awaited}) < len(awaited):
+            yield "two calls of a message have one id"
     if awaited:
-        yield "a tool call has no result after it"
+        yield "a tool call is not followed by its result"

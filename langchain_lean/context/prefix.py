@@ -1,9 +1,9 @@
 """Prompt prefixes that stay the same from call to call, so that providers cache them.
 
-`stable_prefix` puts first what is equal, `before_question` and `in_thread_order` put
-retrieved documents behind it, `cache_points` marks it in the provider's form where that
-pays, `bundle_or_retrieve` says whether all documents belong into it, and
-`PrefixMonitor` tells what broke it and what that cost.
+`stable_prefix` puts first what is equal, `before_question` and `behind_prefix` put
+retrieved documents behind it (`in_thread_order` orders them), `cache_points` marks it
+in the provider's form where that pays, `bundle_or_retrieve` says whether all documents
+belong into it, and `PrefixMonitor` tells what broke it and what that cost.
 """
 
 from langchain_lean.context.prefixes.monitor import PrefixMonitor
@@ -17,6 +17,7 @@ from langchain_lean.context.prefixes.report import (
 from langchain_lean.context.prefixes.stable import (
     StablePrompt,
     before_question,
+    behind_prefix,
     in_thread_order,
     stable_prefix,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "PromptPrefix",
     "StablePrompt",
     "before_question",
+    "behind_prefix",
     "bundle_or_retrieve",
     "cache_points",
     "in_thread_order",

@@ -158,7 +158,7 @@ def speed(promises: Promises) -> Table:
     promises.add(
         f"{MESSAGES:,} messages are compressed in 1/{1 / RATIO:.0f} of the time of "
         "trim_messages, at most",
-        f"1/{theirs / own:.0f}: {own / 1000:,.1f} ms, not {theirs / 1000:,.0f} ms",
+        f"1/{theirs / own:.1f}: {own / 1000:,.1f} ms, not {theirs / 1000:,.0f} ms",
         holds=own <= theirs * RATIO,
     )
     times = checks()
@@ -207,8 +207,16 @@ def plot(rows: Rows, path: Path, console: Console) -> None:
 
 def main() -> None:
     """Print the tables and draw the plot."""
-    parser = argparse.ArgumentParser(description="Measure memories.")
-    parser.add_argument("--plot", type=Path, default=Path("lean-memory.svg"))
+    parser = argparse.ArgumentParser(
+        description="What memories cost and keep, on a generated conversation and on "
+        "the recorded runs in $LEAN_DATA."
+    )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        default=Path("lean-memory.svg"),
+        help="where to draw dollars against facts, as .svg and as .png",
+    )
     arguments = parser.parse_args()
     console, promises = Console(width=175), Promises()
 

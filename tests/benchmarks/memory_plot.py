@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 from tests.benchmarks.memory_methods import OURS, Figures, Rows
 from tests.benchmarks.retrieval_plot import BLUE, GREY, GRID, INK
 
+TITLE = "400 turns with 200 facts, Claude Sonnet 4.5 on Bedrock with its prompt cache"
 REFUSED = "hollow: Bedrock would refuse some of its prompts"
 TOP = 1.12  # room for the names of those that keep everything
 
@@ -60,7 +61,8 @@ def draw(rows: Rows, path: Path) -> list[Path]:
         dress(axes, max(row.dollars for row in rows.values()))
         for name, row in rows.items():
             add(axes, name, row)
-        axes.text(0.98, 0.5, REFUSED, transform=axes.transAxes, ha="right", color=INK)
+        axes.set_title(TITLE, loc="left", color=INK)
+        axes.text(0.98, 0.03, REFUSED, transform=axes.transAxes, ha="right", color=INK)
         figure.savefig(files[0], metadata={"Date": None})
         figure.savefig(files[1], dpi=160)
     return files

@@ -69,12 +69,27 @@ def compare(before: Sequence[Part], now: Sequence[Part]) -> Comparison:
     return Comparison(size=size, common=common)
 
 
+def is_next_question(compared: Comparison, before: Sequence[Part]) -> bool:
+    """Whether a prompt differs only in the newest turn of the one before it.
+
+    That is its last human message and what follows.
+    """
+    if compared.part is None or compared.part.kind == "tool":
+        return False
+    roles = [part.name for part in before if part.kind == "message"]
+    return (
+        "human" in roles[: compared.index + 1]
+        and "human" not in (roles[compared.index + 1 :])
+    )
+
+
 def lost_tokens(
     compared: Comparison,
     usage: TokenUsage,
     before: TokenUsage,
     *,
     seconds: float,
+    hour: bool,
     rules: CacheRules | None,
 ) -> int:
     """The tokens a change kept from being read from the provider's cache.
@@ -88,10 +103,10 @@ def lost_tokens(
         usage: What the call used.
         before: What the call before used.
         seconds: How long that was ago.
+        hour: Whether it was cached for an hour.
         rules: What the provider caches; None for nothing known.
     """
-    long = before.cache_write_1h > 0
-    if rules is None or seconds > (_KEPT_LONG if long else _KEPT):
+    if rules is None or seconds > (_KEPT_LONG if hour else _KEPT):
         return 0
     common = in_tokens(compared.common, compared, usage)
     lost = in_tokens(compared.behind, compared, usage)
@@ -100,6 +115,16 @@ def lost_tokens(
     if rules.marks:  # else it caches all of a prompt, unasked
         lost = min(lost, _cached(before) - common)
     return max(min(lost, usage.input - usage.cache_read), 0)
+
+
+def was_untold(usage: TokenUsage, rules: CacheRules | None) -> bool:
+    """Whether a prompt that was long enough was not cached, for want of cache points.
+
+    OpenAI caches without being told to.
+    """
+    if rules is None or rules.dialect == "openai":
+        return False
+    return usage.input >= rules.minimum and not _cached(usage)
 
 
 def had_it_been_read(usage: TokenUsage, tokens: int) -> TokenUsage:

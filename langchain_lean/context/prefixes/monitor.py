@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,13 +20,20 @@ from langchain_lean.accounting.recording.reading import is_cache_hit
 from langchain_lean.accounting.usage import TokenUsage
 from langchain_lean.context.prefixes.comparing import (
     Comparison,
-    compare,
     had_it_been_read,
     in_tokens,
     lost_tokens,
+    was_untold,
+)
+from langchain_lean.context.prefixes.kept import (
+    PROMPTS,
+    Asked,
+    Before,
+    KeptPrompts,
+    goes_on,
 )
 from langchain_lean.context.prefixes.limits import cache_rules
-from langchain_lean.context.prefixes.parts import Part, prompt_parts
+from langchain_lean.context.prefixes.parts import prompt_parts
 from langchain_lean.context.prefixes.reading import (
     answer_of,
     answering_model,
@@ -40,7 +47,6 @@ from langchain_lean.context.prefixes.report import (
     PromptPrefix,
 )
 from langchain_lean.context.prefixes.worth import default_prices
-from langchain_lean.errors import UnpricedModelError
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -50,24 +56,8 @@ if TYPE_CHECKING:
 
     from langchain_lean.accounting.prices.book import PriceBook
 
-_PROMPTS = 1_000
-_BYTES = 64_000_000
 _CALLS = 10_000
 _CLOSED_BY_CALLER = ("GeneratorExit", "CancelledError")
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A call under way."""
-
-    prompt: PromptId
-    parts: Sequence[Part]
-    provider: str | None
-    at: float
-
-    @property
-    def size(self) -> int:
-        return sum(len(part.data) for part in self.parts)
 
 
 class _Answered(NamedTuple):
@@ -82,18 +72,21 @@ class _Answered(NamedTuple):
 
 
 class PrefixMonitor(CarefulHandler):
-    """Compares each prompt with the one before it, and with what the provider cached.
+    """Compares each prompt with those before it, and with what the provider cached.
 
     Give it to a chain or graph as a callback. Prompts are told apart by thread, model
     and the node, agent or lever that asks; where none of the three is known, by the
-    names of their tools. A call counts when it is answered, since a provider's cache
+    names of their tools. Of the last four of a kind it is compared with the one it has
+    most in common with. A call counts when it is answered, since a provider's cache
     begins then; answers from LangChain's own cache are left out.
 
     Safe to use from many threads, and never breaks a chain. The bytes of the newest
-    prompt of each kind are kept in memory, of 1,000 kinds and 64 MB at most; the
-    report holds none of them. Changes are those of the tools and messages: where a
-    call was cached before and less than five minutes ago (an hour, where it was
-    written for one), what stood behind the first change counts as lost.
+    prompts of each kind are kept in memory, of 1,000 kinds and 64 MB at most, calls
+    under way among them; the report holds none of them. Changes are those of the tools
+    and messages in front of the newest turn of the prompt before, so that the next
+    question is none; behind that they count where tokens were lost: where a call was
+    cached before and less than five minutes ago (an hour, where its thread wrote it
+    for one), what stood behind the first change counts as lost.
 
     Args:
         prices: Where prices come from; a `PriceBook()` by default. They are looked up
@@ -119,13 +112,11 @@ class PrefixMonitor(CarefulHandler):
         super().__init__()
         self._prices, self._clock = prices, clock
         self._changing, self._reading = threading.Lock(), threading.Lock()
-        self._asked: dict[UUID, _Asked] = {}
-        self._before: dict[PromptId, tuple[_Asked, TokenUsage]] = {}
-        self._bytes = 0
+        self._kept = KeptPrompts()
         self._rows: dict[PromptId, PromptPrefix] = {}
         self._older = PromptPrefix()
         self._unread: deque[_Answered] = deque()
-        self._changes: deque[PrefixChange] = deque(maxlen=_PROMPTS)
+        self._changes: deque[PrefixChange] = deque(maxlen=PROMPTS)
 
     def report(self) -> PrefixReport:
         """How well the prefixes of all prompts held so far."""
@@ -162,11 +153,9 @@ class PrefixMonitor(CarefulHandler):
             messages[0] if messages else [], options.get("tools") or ()
         )
         prompt, provider = prompt_id(options, said, parts), provider_of(said, None)
-        asked = _Asked(prompt, parts, provider, self._clock())
+        asked = Asked(prompt, parts, provider, self._clock())
         with self._changing:
-            self._asked[run_id] = asked
-            while len(self._asked) > _PROMPTS:  # cancelled calls never end
-                self._asked.pop(next(iter(self._asked)))
+            self._kept.begin(run_id, asked)
 
     @never_raises
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
@@ -182,56 +171,47 @@ class PrefixMonitor(CarefulHandler):
             self._end(run_id, kwargs.get("response"))
         else:
             with self._changing:
-                self._asked.pop(run_id, None)
+                self._kept.end(run_id)
 
     def _end(self, run_id: UUID, result: LLMResult | None) -> None:
         message = answer_of(result)
         usage = usage_of(result)
         with self._changing:
-            asked = self._asked.pop(run_id, None)
+            asked = self._kept.end(run_id)
             if asked is None or is_cache_hit(message):
                 return
-            before = self._before.pop(asked.prompt, None)
-            self._keep(asked, usage, before)
-            self._take(str(run_id), asked, usage, before, message)
-
-    def _keep(
-        self,
-        asked: _Asked,
-        usage: TokenUsage,
-        before: tuple[_Asked, TokenUsage] | None,
-    ) -> None:
-        self._before[asked.prompt] = (asked, usage)
-        self._bytes += asked.size - (before[0].size if before else 0)
-        while len(self._before) > _PROMPTS or self._bytes > _BYTES:
-            oldest, _ = self._before.pop(next(iter(self._before)))
-            self._bytes -= oldest.size
+            before, compared = self._kept.most_alike(asked)
+            self._kept.keep(asked, usage, before, compared)
+            self._take(str(run_id), asked, usage, before, compared, message)
 
     def _take(
         self,
         run_id: str,
-        asked: _Asked,
+        asked: Asked,
         usage: TokenUsage,
-        before: tuple[_Asked, TokenUsage] | None,
+        before: Before | None,
+        compared: Comparison | None,
         message: AIMessage | None,
     ) -> None:
         prompt, provider = asked.prompt, asked.provider or provider_of({}, message)
         model = answering_model(message) or prompt.model or ""
-        row = PromptPrefix(prompt=prompt, calls=1, usage=usage)
+        rules = cache_rules(model, provider)
+        untold = was_untold(usage, rules)
+        row = PromptPrefix(prompt=prompt, calls=1, usage=usage, untold=int(untold))
         lost = 0
-        if before is not None:
-            compared = compare(before[0].parts, asked.parts)
+        if before is not None and compared is not None:
             lost = lost_tokens(
                 compared,
                 usage,
-                before[1],
-                seconds=asked.at - before[0].at,
-                rules=cache_rules(model, provider),
+                before.usage,
+                seconds=asked.at - before.asked.at,
+                hour=before.hour,
+                rules=rules,
             )
-            change = _change(run_id, asked, usage, compared, lost)
             common = in_tokens(compared.common, compared, usage)
             row = replace(row, common_tokens=common, lost_tokens=lost)
-            if change is not None:
+            change = _change(run_id, asked, usage, compared, lost)
+            if change is not None and (lost or not goes_on(before, compared)):
                 row = replace(row, changes=1, last_change=change)
                 self._changes.append(change)
         self._add(row)
@@ -247,7 +227,7 @@ class PrefixMonitor(CarefulHandler):
             return
         self._rows.pop(row.prompt, None)
         self._rows[row.prompt] = known + row if known else row
-        if len(self._rows) > _PROMPTS:
+        if len(self._rows) > PROMPTS:
             self._older += self._rows.pop(next(iter(self._rows)))
 
     def _priced(self, call: _Answered) -> PromptPrefix:
@@ -260,14 +240,14 @@ class PrefixMonitor(CarefulHandler):
             won = book.cost(call.usage, call.model, call.provider, at).cache_saved
             paid = book.cost(sent, call.model, call.provider, at).input
             least = book.cost(read, call.model, call.provider, at).input
-        except UnpricedModelError:
+        except Exception:  # a book of the caller's may raise what it likes
             return replace(row, unpriced=1)
         with exact():
             return replace(row, won=won, lost=paid - least)
 
 
 def _change(
-    run_id: str, asked: _Asked, usage: TokenUsage, compared: Comparison, lost: int
+    run_id: str, asked: Asked, usage: TokenUsage, compared: Comparison, lost: int
 ) -> PrefixChange | None:
     part = compared.part
     if part is None:

@@ -16,6 +16,7 @@ from langchain_lean.accounting.usage import TokenUsage
 
 _SHOWN = 10
 _NARROWEST = 100
+_UNTOLD = "nothing was cached; set cache points (cache_points)"
 _COLUMNS = ("calls", "input", "common", "read", "won", "lost")
 
 
@@ -81,7 +82,7 @@ class PrefixChange:
 
     def __str__(self) -> str:
         lost = f", {words.count(self.lost_tokens)} tokens read anew"
-        return f"{self.prompt}: {self.where}{lost if self.lost_tokens else ''}"
+        return f"{_named(self.prompt)}: {self.where}{lost if self.lost_tokens else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +101,8 @@ class PromptPrefix:
         lost: Dollars that the lost tokens cost more than a read.
         unpriced: How many calls are in neither: no price is known, or nobody read the
             report for 10,000 calls.
+        untold: In how many calls a prompt that was long enough was neither read from
+            the cache nor written, at a provider that caches where it is told to.
         last_change: The newest change.
     """
 
@@ -112,6 +115,7 @@ class PromptPrefix:
     won: Decimal = ZERO
     lost: Decimal = ZERO
     unpriced: int = 0
+    untold: int = 0
     last_change: PrefixChange | None = None
 
     @property
@@ -141,6 +145,7 @@ class PromptPrefix:
             won=won,
             lost=lost,
             unpriced=self.unpriced + other.unpriced,
+            untold=self.untold + other.untold,
             last_change=(other.last_change or self.last_change) if same else None,
         )
 
@@ -193,6 +198,8 @@ class PrefixReport:
         for row in self.prompts[:_SHOWN]:
             if row.last_change:
                 yield Text(f"{row.last_change}", style="yellow")
+            if row.untold > 1 and row.untold == row.calls:
+                yield Text(f"{_named(row.prompt)}: {_UNTOLD}", style="yellow")
         more = len(self.prompts) - _SHOWN
         if more > 0:
             yield Text(f"and {words.many(more, 'more prompt')}", style="dim")
@@ -217,6 +224,12 @@ class PrefixReport:
             )
             table.add_row(*map(Text, (str(row.prompt), thread, *cells)))
         return table
+
+
+def _named(prompt: PromptId) -> str:
+    """A prompt with its thread, on one line."""
+    thread = prompt.thread
+    return f"{prompt} · thread {words.printable(thread)}" if thread else str(prompt)
 
 
 def _dollars(amount: Decimal, row: PromptPrefix) -> str:

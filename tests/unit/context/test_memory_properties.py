@@ -23,18 +23,17 @@ from langgraph.graph.message import add_messages
 
 from langchain_lean import SummaryMemory
 from langchain_lean.messages import tool_calls, unpaired_tool_messages
+from tests.prompt_shapes import converse_refusal, openai_refusal
 from tests.unit.context.conversations import (
     COUNTER,
     agent_histories,
     chat,
-    converse_refusal,
     facts,
     ids,
     is_summary,
     limits,
     looked_up,
     memory,
-    openai_refusal,
     pins,
     prompts,
     sliding,

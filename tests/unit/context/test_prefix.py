@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from decimal import Decimal
+from itertools import pairwise, takewhile
 from typing import Any
 
 import pytest
@@ -21,9 +23,10 @@ from langchain_core.messages import (
 from langchain_core.tools import tool
 from pydantic import BaseModel
 
-from langchain_lean import PriceBook, UnpricedModelError
+from langchain_lean import PriceBook, TokenUsage, UnpricedModelError
 from langchain_lean.context.prefix import (
     before_question,
+    behind_prefix,
     bundle_or_retrieve,
     cache_points,
     in_thread_order,
@@ -37,6 +40,9 @@ from langchain_lean.testing import ScriptedChatModel
 SONNET = ("claude-sonnet-4-5", "anthropic")
 RULES = "Be kind to all who ask. " * 300
 NOW = "The current time is 2024-05-15 15:00:00 EST."
+PRICES = PriceBook().with_price(
+    "claude-sonnet-4-5", input="3", output="15", cache_read="0.3", cache_write="3.75"
+)
 CALL: Any = {"name": "search", "args": {"q": "x"}, "id": "c1"}
 
 
@@ -62,44 +68,92 @@ def texts(messages: Any) -> list[str]:
     return [message_text(message) for message in messages]
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        NOW,
-        "Today's date: May 15, 2024",
-        "Current date and time: Wed May 15 15:00:00 2024",
-        "System time: 2024-05-15T15:00:00+00:00",
-        "Today is Wednesday, 15 May 2024.",
-        "The current year is 2024.",
-        "It is now 15:30.",
-        "Now: 3 pm",
-        "Built at 15:00 UTC on 2024-05-15",
-        "Answer 123e4567-e89b-12d3-a456-426614174000 only.",
-        "session_id=sess_83fa",
-        "Request ID: 8841",
-        "- **Trace id**: `4bf92f35`",
-        "今天: 2024年5月15日 15:00",
-    ],
-)
+LINES_THAT_MOVE = [
+    NOW,
+    "Today's date: May 15, 2024",
+    "Current date and time: Wed May 15 15:00:00 2024",
+    "Current date/time: 2024-05-15 15:00 UTC",
+    "Current date (YYYY-MM-DD): 2024-05-15",
+    "System time: 2024-05-15T15:00:00.123456+00:00",
+    "Today is Wednesday, 15 May 2024.",
+    "Today is the 15th of May 2024",
+    "Today: 15 May",
+    "Today is 05/15",
+    "The date today is 2024-05-15",
+    "Date today: 2024-05-15",
+    "As of today, 2024-05-15",
+    "The current year is 2024.",
+    "It is now 15:30.",
+    "Right now it is 15:00",
+    "Now: 3 pm",
+    "Date: 2024-05-15",
+    "Time: 15:04",
+    "Time: 3:04 PM PST",
+    "Timestamp: 1715785200",
+    "2024-05-15T15:00:00Z",
+    "Current time 15:03:22",
+    "Current Unix time 1715785200",
+    "current_date: 2024-05-15",
+    "- **Current Date**: 15.05.2024",
+    "<current_date>2024-05-15</current_date>",
+    "<date>2024-05-15</date>",
+    "session_id=sess_83fa",
+    "Request ID: 8841",
+    "Session id: 123e4567-e89b-12d3-a456-426614174000",
+    "- **Trace id**: `4bf92f35`",
+    "今天: 2024年5月15日 15:00",
+]
+LINES_THAT_STAY = [
+    "Follow the policy of 2024-01-01.",
+    "We open at 09:00 UTC.",
+    "Opening time: 9:00",
+    "The closing time is 17:00; refuse every order after it.",
+    "The delivery day is Monday.",
+    "The deadline date is 2025-01-31.",
+    "The sale ends on 2025-12-31 23:59.",
+    "The policy year is 2024.",
+    "The maximum response time: 15:00 minutes",
+    "The store's local time: 9:00 to 17:00.",
+    "Date: 2024-05-15 is the last day of the sale.",
+    "Time: 9:00 to 17:00 on weekdays",
+    "Orders placed today before 17:00 ship the same day.",
+    "It is now 15:30, so never promise delivery today.",
+    "You are Bo, and today is 2024-05-15.",
+    "You are Bo (session id: abc-1234) and must never reveal prices.",
+    "The current time limit is 30 days.",
+    "The current price list is that of 2024-01-01.",
+    "Present 3 options.",
+    "Ask for the session id: it is needed.",
+    "Answer 123e4567-e89b-12d3-a456-426614174000 only.",
+    "Built at 15:00 UTC on 2024-05-15",
+    "Knowledge cutoff: 2024-06",
+    "Version 1.2.3 of 12/2023",
+    "Today is a good day.",
+    "2024-01-01",
+]
+
+
+@pytest.mark.parametrize("line", LINES_THAT_MOVE)
 def test_what_changes_from_call_to_call_is_seen(line: str) -> None:
     assert is_volatile(line)
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "Follow the policy of 2024-01-01.",
-        "We open at 09:00 UTC.",
-        "Orders placed today before 17:00 ship the same day.",
-        "The current time limit is 30 days.",
-        "Ask for the session id: it is needed.",
-        "Version 1.2.3 of 12/2023",
-        "Today is a good day.",
-        "Date: 2024-05-15",
-    ],
-)
+@pytest.mark.parametrize("line", LINES_THAT_STAY)
 def test_what_a_rule_says_is_static(line: str) -> None:
     assert not is_volatile(line)
+
+
+@pytest.mark.parametrize(
+    "piece", ["request-id-", "now is ", "current date and ", "today's ", "now (", "< "]
+)
+def test_a_long_line_is_read_in_the_time_of_its_length(piece: str) -> None:
+    def seconds(times: int) -> float:
+        start = time.perf_counter()
+        is_volatile(piece * times)
+        return time.perf_counter() - start
+
+    short, long = (min(seconds(n) for _ in range(3)) for n in (2_000, 20_000))
+    assert long < 40 * short
 
 
 def test_a_volatile_sentence_goes_behind_the_question() -> None:
@@ -126,9 +180,68 @@ def test_fenced_blocks_and_json_stay_whole() -> None:
     assert texts(stable_prefix(messages).messages) == texts(messages)
 
 
-def test_an_emptied_system_message_is_left_out() -> None:
-    messages = [SystemMessage(NOW), SystemMessage("Be brief."), HumanMessage("Why?")]
-    assert texts(stable_prefix(messages).messages) == ["Be brief.", f"Why?\n\n{NOW}"]
+@pytest.mark.parametrize("content", [NOW, [{"type": "text", "text": NOW}]])
+def test_no_system_message_disappears(content: Any) -> None:
+    messages = [
+        SystemMessage("Be brief."),
+        SystemMessage(content),
+        HumanMessage("Why?"),
+    ]
+    prompt = stable_prefix(messages)
+    assert list(prompt.messages) == messages
+    assert prompt.moved == ()
+
+
+def test_what_was_moved_is_said() -> None:
+    system = SystemMessage(f"Be brief. {NOW}\nRequest ID: 8841")
+    prompt = stable_prefix([system, HumanMessage("Why?")])
+    assert prompt.moved == (NOW, "Request ID: 8841")
+
+
+def test_a_clock_beside_a_rule_moves_and_the_rule_stays() -> None:
+    system = SystemMessage(f"Never lie. {NOW} Refuse orders after 17:00.")
+    prompt = stable_prefix([system, HumanMessage("Why?")])
+    assert message_text(prompt.messages[0]) == "Never lie. Refuse orders after 17:00."
+
+
+def test_a_label_goes_with_the_timestamp_below_it() -> None:
+    system = SystemMessage("Be brief.\nIt is:\n2024-05-15 15:00:00\nBe kind.")
+    prompt = stable_prefix([system, HumanMessage("Why?")])
+    assert texts(prompt.messages) == [
+        "Be brief.\nBe kind.",
+        "Why?\n\nIt is:\n2024-05-15 15:00:00",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Refuse orders after:\n2024-05-15 15:00:00\nBe kind.",
+        "Be kind.\nUser: What is it?\nAssistant: It is now 15:00.\nQ: Date: 2024-05-15",
+    ],
+)
+def test_rules_and_examples_stay(text: str) -> None:
+    messages = [SystemMessage(text), HumanMessage("Why?")]
+    assert list(stable_prefix(messages).messages) == messages
+
+
+def test_behind_tool_results_the_time_is_a_message_of_its_own() -> None:
+    chat = [SystemMessage(f"Be brief. {NOW}"), HumanMessage("Why?"), *AGENT_STEP]
+    prompt = stable_prefix(chat)
+    assert prompt.messages == (
+        SystemMessage("Be brief."),
+        *chat[1:],
+        HumanMessage(NOW),
+    )
+
+
+def test_no_time_stands_between_a_call_and_its_missing_result() -> None:
+    both: Any = [CALL, {**CALL, "id": "c2"}]
+    waiting = [AIMessage("", tool_calls=both), AGENT_STEP[1]]
+    chat = [SystemMessage(f"Be brief. {NOW}"), HumanMessage("Why?"), *waiting]
+    prompt = stable_prefix(chat)
+    assert texts(prompt.messages)[1] == f"Why?\n\n{NOW}"
+    assert len(prompt.messages) == len(chat)
 
 
 def test_blocks_are_kept_as_blocks() -> None:
@@ -289,7 +402,9 @@ def test_nothing_is_lost(messages: list[BaseMessage]) -> None:
 @given(CHATS)
 def test_done_again_it_changes_nothing(messages: list[BaseMessage]) -> None:
     once = stable_prefix(messages)
-    assert stable_prefix(once.messages) == once
+    again = stable_prefix(once.messages)
+    assert again.messages == once.messages
+    assert not again.moved
 
 
 @settings(deadline=None)
@@ -300,7 +415,9 @@ def test_results_stay_with_their_calls_and_turns_in_order(
     ordered = stable_prefix(messages).messages
     assert len(unpaired_tool_messages(ordered)) == len(unpaired_tool_messages(messages))
     kinds = [m.type for m in ordered if m.type != "system"]
-    assert kinds == [m.type for m in messages if m.type != "system"]
+    before = [m.type for m in messages if m.type != "system"]
+    assert kinds in (before, [*before, "human"])
+    assert len(ordered) - len(kinds) == len(messages) - len(before)
 
 
 @settings(deadline=None)
@@ -332,6 +449,50 @@ def test_documents_are_rendered_as_one_says() -> None:
 def test_documents_without_a_question_are_an_error() -> None:
     with pytest.raises(ConfigurationError, match="human message"):
         before_question([SystemMessage("Be brief.")], [Document("One.")])
+
+
+def test_documents_can_stand_behind_the_prefix_in_front_of_the_history() -> None:
+    messages = [*CHAT[:3], HumanMessage("Why?")]
+    prompt = behind_prefix(messages, [Document("One."), Document("Two.")])
+    assert prompt == [CHAT[0], HumanMessage("One.\n\nTwo."), *messages[1:]]
+    assert behind_prefix(messages, []) == messages
+    [_, shown, *_] = behind_prefix(messages, [Document("One.")], render=str)
+    assert "page_content" in message_text(shown)
+
+
+def test_documents_behind_a_prefix_alone_are_an_error() -> None:
+    with pytest.raises(ConfigurationError, match="human message"):
+        behind_prefix([SystemMessage("Be brief.")], [Document("One.")])
+
+
+DOCUMENTS = [Document(f"Document {n}. " + "It says much. " * 30) for n in range(4)]
+
+
+def common(one: Any, other: Any) -> int:
+    """How many characters two prompts begin with alike."""
+    pairs = zip("\0".join(texts(one)), "\0".join(texts(other)), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def size(messages: Any) -> int:
+    return len("\0".join(texts(messages)))
+
+
+def test_the_same_documents_in_thread_order_keep_prefix_and_history_cached() -> None:
+    first = behind_prefix(CHAT[:2], DOCUMENTS)
+    now = in_thread_order(DOCUMENTS[::-1], DOCUMENTS)
+    second = behind_prefix(CHAT[:4], now)
+    assert common(first, second) == size(first)
+    ranked = behind_prefix(CHAT[:4], DOCUMENTS[::-1])
+    assert common(first, ranked) < size(CHAT[:1]) + 20
+
+
+def test_other_documents_in_front_of_the_question_leave_the_history_cached() -> None:
+    first = before_question(CHAT[:4], DOCUMENTS[:2])
+    second = before_question(CHAT, DOCUMENTS[2:])
+    assert common(first, second) > size(CHAT[:3])
+    behind = behind_prefix(CHAT[:4], DOCUMENTS[:2]), behind_prefix(CHAT, DOCUMENTS[2:])
+    assert common(*behind) < size(CHAT[:1]) + 20
 
 
 def test_known_documents_come_first_in_their_earlier_order() -> None:
@@ -378,6 +539,75 @@ def test_a_few_shot_prompt_is_marked_behind_its_examples() -> None:
 def test_an_agent_at_work_is_marked_behind_its_newest_result() -> None:
     prompt = [*CHAT, *AGENT_STEP]
     assert cache_points(prompt, model=SONNET, calls=5).points == (0, 4, 7)
+
+
+def agent_run(steps: int) -> list[tuple[BaseMessage, ...]]:
+    """What an agent sends step by step, with the time in its system prompt."""
+    prompts, done = [], []
+    for step in range(steps):
+        clock = f"The current time is 2024-05-15 15:00:0{step}."
+        system = SystemMessage(f"{clock} {RULES}")
+        stable = stable_prefix([system, HumanMessage("Why?"), *done])
+        prompts.append(stable.messages)
+        call = {**CALL, "id": f"c{step}"}
+        result = ToolMessage("A line of code.\n" * 400, tool_call_id=call["id"])
+        done += [AIMessage("", tool_calls=[call]), result]
+    return prompts
+
+
+def test_each_step_of_an_agent_has_all_of_the_step_before_but_the_time() -> None:
+    run = agent_run(6)
+    for before, now in pairwise(run):
+        clock = len("\n\nThe current time is 2024-05-15 15:00:00.")
+        assert common(before, now) >= size(before) - clock
+
+
+def input_cost(prompts: Any, *, marked: bool) -> Decimal:
+    """Dollars of input at a provider that finds what it was told to keep."""
+    kept: set[str] = set()
+    dollars = Decimal(0)
+    for prompt in prompts:
+        points = cache_points(prompt, model=SONNET, calls=6).points if marked else ()
+        ends = {
+            size(prompt[: at + 1]): "\0".join(texts(prompt[: at + 1])) for at in points
+        }
+        whole = "\0".join(texts(prompt))
+        read = max((len(k) for k in kept if whole.startswith(k)), default=0)
+        written = max(max(ends, default=0) - read, 0)
+        kept |= set(ends.values())
+        usage = TokenUsage(
+            input=len(whole), cache_read=read, cache_write_5m=written
+        )  # a character is taken for a token
+        dollars += PRICES.cost(usage, *SONNET).input
+    return dollars
+
+
+def test_an_agent_pays_the_write_of_its_steps_once_and_no_more() -> None:
+    run = agent_run(6)
+    last = size(run[-1])
+    millionths = Decimal(1) / 1_000_000
+    least = last * Decimal("3.75") * millionths
+    reads = sum(map(size, run[:-1])) * Decimal("0.3") * millionths
+    clocks = Decimal("1.01")
+    assert input_cost(run, marked=True) <= (least + reads) * clocks
+    assert input_cost(run, marked=True) < input_cost(run, marked=False) / 2
+
+
+def test_a_mark_stands_on_the_newest_result_in_front_of_the_time() -> None:
+    prompt = [*CHAT, *AGENT_STEP, HumanMessage(NOW)]
+    assert cache_points(prompt, model=SONNET, calls=5).points == (0, 4, 7)
+
+
+def fan_out(width: int, step: int) -> list[BaseMessage]:
+    calls: Any = [{**CALL, "id": f"{step}-{n}"} for n in range(width)]
+    found = [ToolMessage("Found.", tool_call_id=call["id"]) for call in calls]
+    return [AIMessage("", tool_calls=calls), *found]
+
+
+@pytest.mark.parametrize(("width", "points"), [(4, (0, 11)), (12, (0, 14, 27))])
+def test_a_wide_step_has_the_step_before_it_marked_too(width: int, points: Any) -> None:
+    prompt = [*CHAT[:2], *fan_out(width, 1), *fan_out(width, 2)]
+    assert cache_points(prompt, model=SONNET, calls=5).points == points
 
 
 def test_no_mark_goes_between_a_tool_call_and_its_result() -> None:
@@ -557,11 +787,6 @@ def test_what_makes_no_sense_is_said(options: Any, said: str) -> None:
         cache_points(CHAT, **{"model": SONNET, **options})
 
 
-PRICES = PriceBook().with_price(
-    "claude-sonnet-4-5", input="3", output="15", cache_read="0.3", cache_write="3.75"
-)
-
-
 def test_many_calls_make_a_cached_bundle_cheaper_than_chunks() -> None:
     found = bundle_or_retrieve(
         bundle_tokens=10_000,
@@ -639,3 +864,102 @@ def test_numbers_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     options = {"bundle_tokens": 1, "chunk_tokens": 1, "calls": 1, "model": "gpt-5"}
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         bundle_or_retrieve(**{**options, **wrong})
+
+
+def test_a_clock_left_in_the_system_prompt_gets_no_mark_behind_it() -> None:
+    chat = [SystemMessage(f"{NOW} {RULES}"), *CHAT[1:]]
+    prompt = cache_points(chat, model=SONNET, calls=5)
+    assert not prompt.points
+    assert "stable_prefix" in prompt.reason
+    assert list(prompt.messages) == chat
+    assert cache_points(stable_prefix(chat), model=SONNET, calls=5).points == (0, 4)
+
+
+def test_what_stands_in_front_of_a_clock_is_marked() -> None:
+    chat = [SystemMessage(RULES), SystemMessage(NOW), *CHAT[1:]]
+    prompt = cache_points(chat, model=SONNET, calls=5)
+    assert prompt.points == (0,)
+    assert "message 1" in prompt.reason
+
+
+def test_a_date_alone_outlasts_the_cache() -> None:
+    chat = [SystemMessage(f"Today is Wednesday, 15 May 2024. {RULES}"), *CHAT[1:]]
+    assert cache_points(chat, model=SONNET, calls=5).points == (0, 4)
+
+
+def test_a_stable_prompt_stands_for_its_messages_and_tools() -> None:
+    stable = stable_prefix(CHAT, [search])
+    prompt = cache_points(stable, model=SONNET, calls=5)
+    assert prompt == cache_points(CHAT, model=SONNET, tools=[search], calls=5)
+    with pytest.raises(ConfigurationError, match="tools="):
+        cache_points(stable, model=SONNET, tools=[add], calls=5)
+
+
+def scripted(name: str, provider: str) -> ScriptedChatModel:
+    return ScriptedChatModel(responses=[], model_name=name, provider=provider)
+
+
+def test_fallbacks_of_another_form_leave_the_prompt_as_it_is() -> None:
+    claude, gpt = scripted(*SONNET), scripted("gpt-5.6", "openai")
+    for model in (claude.with_fallbacks([gpt]), gpt.with_fallbacks([claude])):
+        for asked in (model, model.with_config(tags=["a"])):
+            prompt = cache_points(CHAT, model=asked, calls=5)
+            assert list(prompt.messages) == CHAT
+            assert not prompt.options
+            assert "fallbacks" in prompt.reason
+    same = claude.with_fallbacks([scripted("claude-haiku-4-5", "anthropic")])
+    assert cache_points(CHAT, model=same, calls=5).points == (0, 4)
+
+
+def test_a_mark_on_the_last_tool_stays_on_the_last_tool() -> None:
+    control = {"type": "ephemeral"}
+    first = {"name": "z", "description": "", "input_schema": {}}
+    marked_tool = {**first, "name": "a", "cache_control": control}
+    one, last = stable_prefix("Hi", [first, marked_tool]).tools
+    assert (one["name"], last["name"]) == ("a", "z")
+    assert "cache_control" not in one
+    assert last["cache_control"] == control
+    [_, tool_last] = stable_prefix("Hi", [search, marked_tool]).tools
+    assert tool_last.extras == {"cache_control": control}
+    assert search.extras is None
+
+
+def test_of_several_cache_points_among_tools_one_stays_behind_them() -> None:
+    point = {"cachePoint": {"type": "default"}}
+    assert stable_prefix("Hi", [point, search, point, add]).tools == (
+        add,
+        search,
+        point,
+    )
+
+
+def test_there_is_no_key_where_there_is_no_static_prefix() -> None:
+    long = [HumanMessage(RULES), AIMessage("One."), HumanMessage("Why?")]
+    prompt = cache_points(long, model=("gpt-5-mini", "openai"), calls=5)
+    assert not prompt.options
+
+
+def test_a_model_without_a_price_gets_no_key() -> None:
+    prompt = cache_points(CHAT, model=("my-own-model", "openai"), calls=5)
+    assert not prompt.options
+    assert "price" in prompt.reason
+
+
+def test_the_length_of_the_whole_prompt_decides_its_tier() -> None:
+    model = ("claude-sonnet-4-20250514", "anthropic")
+    found = bundle_or_retrieve(
+        bundle_tokens=90_000,
+        chunk_tokens=60_000,
+        prefix_tokens=150_000,
+        calls=20,
+        model=model[0],
+        provider=model[1],
+    )
+    book = PriceBook()
+
+    def dollars(**cached: int) -> Decimal:
+        return book.cost(TokenUsage(input=210_000, **cached), *model).input
+
+    write, read = dollars(cache_write_5m=150_000), dollars(cache_read=150_000)
+    assert found.retrieve_cost == write + 19 * read
+    READLINE

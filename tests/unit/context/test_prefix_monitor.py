@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any, TypedDict
@@ -12,7 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.caches import InMemoryCache
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.tools import tool
 from langgraph.graph import START, StateGraph
@@ -160,7 +167,8 @@ def test_tools_that_come_and_go_are_seen_in_a_node() -> None:
     for tools in ([add], [add, search], [add]):
         config: Any = {"callbacks": [monitor], "metadata": {"langgraph_node": "agent"}}
         model().bind_tools(tools).invoke("Hi", config)
-    assert [place(c)[:3] for c in monitor.changes()] == [("tool", 1, "search")] * 2
+    [change] = monitor.changes()  # the third is as the first, which is cached
+    assert place(change)[:3] == ("tool", 1, "search")
 
 
 def test_cache_marks_are_no_change() -> None:
@@ -175,8 +183,68 @@ def test_an_edited_tool_call_is_a_change() -> None:
         call: Any = {"name": "search", "args": {"q": q}, "id": q}
         return [HumanMessage("Hi"), AIMessage("", tool_calls=[call])]
 
-    [change] = monitored(step("x"), step("y")).changes()
+    later = [HumanMessage("And?")]
+    [change] = monitored([*step("x"), *later], [*step("y"), *later]).changes()
     assert place(change)[:3] == ("message", 1, "ai")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"call_id": "c1"}, {"call_id": "c2"}),
+        ({"file": "file_1"}, {"file": "file_2"}),
+        ({"name": "ada"}, {"name": "bob"}),
+    ],
+)
+def test_ids_and_names_that_the_provider_is_sent_are_part_of_the_prompt(
+    one: Any, other: Any
+) -> None:
+    def prompt(call_id: str = "c", file: str = "f", name: str = "n") -> list[BaseMessage]:
+        call: Any = {"name": "search", "args": {}, "id": call_id}
+        picture: Any = [{"type": "image", "source_type": "id", "id": file}]
+        return [
+            HumanMessage(picture, name=name),
+            AIMessage("", tool_calls=[call]),
+            ToolMessage("Found.", tool_call_id=call_id),
+            HumanMessage("And?"),
+        ]
+
+    assert len(monitored(prompt(**one), prompt(**other)).changes()) == 1
+    assert monitored(prompt(**one), prompt(**one)).changes() == ()
+
+
+def test_ids_that_langchain_gives_to_blocks_are_no_change() -> None:
+    def prompt(block: str) -> list[BaseMessage]:
+        picture: Any = [{"type": "image", "url": "https://x.example/a", "id": block}]
+        return [HumanMessage(picture), HumanMessage("And?")]
+
+    assert monitored(prompt("lc_1"), prompt("lc_2")).changes() == ()
+
+
+def test_the_next_question_is_no_change() -> None:
+    step: Any = [AIMessage("One."), HumanMessage("It is now 15:00.")]
+    monitor = monitored(
+        chat(RULES, "Hi"), chat(RULES, "Why?"), [*chat(RULES, "Why?"), *step]
+    )
+    assert monitor.changes() == ()
+    assert only(monitor).common_tokens > 0
+
+
+def test_a_change_of_the_question_counts_where_tokens_were_lost() -> None:
+    answers = [answer(cache_creation=1_900), answer(cache_creation=1_900)]
+    prompts = [f"15:00 {RULES}", f"16:00 {RULES}"]
+    [change] = monitored(*prompts, model=model(*answers)).changes()
+    assert change.lost_tokens == 1_900
+
+
+def test_prompts_that_take_turns_are_each_compared_with_their_own() -> None:
+    monitor = PrefixMonitor(prices=PRICES)
+    for turn in range(4):
+        for system in ("Sort it.", "Answer it.", "Check it."):
+            prompt = chat(system + RULES, f"Question {turn}")
+            model().invoke(prompt, {"callbacks": [monitor]})
+    assert len(monitor.changes()) == 2  # where the second and the third come up
+    assert only(monitor).common_rate > 0.7
 
 
 def test_the_hit_rate_is_what_the_provider_read_from_its_cache() -> None:
@@ -286,7 +354,7 @@ def test_nodes_of_one_thread_are_kept_apart_and_named() -> None:
         turn: int
 
     def draft(state: State) -> Any:
-        model().invoke(f"Draft {state['turn']}")
+        model().invoke(chat(f"Draft {state['turn']}", "Hi"))
 
     def check(state: State) -> Any:
         model().invoke("Check.")
@@ -301,7 +369,7 @@ def test_nodes_of_one_thread_are_kept_apart_and_named() -> None:
         graph.invoke({"turn": turn}, config)
     [change] = monitor.changes()
     assert change.prompt.node == "draft"
-    assert place(change) == ("message", 0, "human", 6)
+    assert place(change) == ("message", 0, "system", 6)
     assert {p.prompt.node for p in monitor.report().prompts} == {"draft", "check"}
 
 
@@ -350,7 +418,8 @@ def test_a_failed_call_is_not_compared_with() -> None:
 def test_a_stream_that_the_caller_closes_counts() -> None:
     monitor = PrefixMonitor(prices=PRICES)
     for time in ("15:00", "16:00"):
-        pieces = model(AIMessage("One two.")).stream(time, {"callbacks": [monitor]})
+        asked, config = chat(time, "Hi"), {"callbacks": [monitor]}
+        pieces = model(AIMessage("One two.")).stream(asked, config)  # type: ignore[arg-type]
         next(pieces)
         pieces.close()  # type: ignore[attr-defined]
     assert len(monitor.changes()) == 1
@@ -406,7 +475,7 @@ def test_no_more_than_a_thousand_prompts_are_kept_and_none_is_forgotten() -> Non
 
 def ask(monitor: PrefixMonitor, text: str, thread: str = "a") -> None:
     run_id, metadata = uuid4(), {"thread_id": thread, "ls_model_name": MODEL}
-    prompt = [[HumanMessage(text)]]
+    prompt = [chat(text, "Hi")]
     monitor.on_chat_model_start({}, prompt, run_id=run_id, metadata=metadata)
     result = LLMResult(generations=[[ChatGeneration(message=answer())]])
     monitor.on_llm_end(result, run_id=run_id)
@@ -428,6 +497,82 @@ def test_no_more_than_64_megabytes_of_prompts_are_kept() -> None:
     assert monitor.changes() == ()
     ask(monitor, "changed", "g")
     assert len(monitor.changes()) == 1
+
+
+def test_calls_under_way_count_for_the_64_megabytes_and_are_not_forgotten() -> None:
+    monitor = PrefixMonitor(prices=PRICES)
+    metadata = {"ls_model_name": MODEL}
+    calls = [uuid4() for _ in range(8)]
+    tracemalloc.start()
+    for run_id in calls:
+        prompt = [[HumanMessage("x" * 10_000_000)]]
+        monitor.on_chat_model_start({}, prompt, run_id=run_id, metadata=metadata)
+    del prompt
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 75_000_000
+    result = LLMResult(generations=[[ChatGeneration(message=answer())]])
+    for run_id in calls:
+        monitor.on_llm_end(result, run_id=run_id)
+    assert only(monitor).calls == 8
+
+
+def test_an_hour_lasts_where_the_thread_wrote_for_one_and_only_read_since() -> None:
+    now = 0.0
+    monitor = PrefixMonitor(prices=PRICES, clock=lambda: now)
+    written = answer(ephemeral_1h_input_tokens=1_900)
+    read = answer(cache_read=1_900)
+    for text, end in (("A.", written), ("A.", read), ("B.", written)):
+        prompt = chat(text + RULES, "Hi")
+        model(end).invoke(prompt, {"callbacks": [monitor]})
+        now += 1_200
+    assert monitor.changes()[0].lost_tokens == 1_900
+
+
+def test_a_book_that_breaks_leaves_the_calls_unpriced_and_loses_none() -> None:
+    class Broken(PriceBook):
+        def cost(self, *args: Any, **kwargs: Any) -> Any:
+            raise OSError
+
+    monitor = PrefixMonitor(prices=Broken())
+    for _ in range(3):
+        ask(monitor, "Hi")
+    total = monitor.report().total
+    assert (total.calls, total.unpriced) == (3, 3)
+
+
+UNTOLD = "nothing was cached; set cache points"
+
+
+@pytest.mark.parametrize(
+    ("provider", "tokens", "details", "said"),
+    [
+        ("anthropic", 2_000, {}, True),
+        ("bedrock", 2_000, {}, True),
+        ("openai", 2_000, {}, False),
+        ("anthropic", 1_000, {}, False),
+        ("anthropic", 2_000, {"cache_read": 1_900}, False),
+        ("anthropic", 2_000, {"cache_creation": 1_900}, False),
+    ],
+)
+def test_the_report_says_where_nothing_was_cached_for_want_of_marks(
+    provider: str, tokens: int, details: Any, said: bool
+) -> None:
+    asked = model(answer(tokens, **details), provider=provider)
+    report = monitored("Hi", "Hi", model=asked).report()
+    assert (UNTOLD in str(report)) is said
+    assert report.total.untold == 2 * said
+
+
+def test_the_lines_of_a_report_name_the_thread() -> None:
+    monitor = PrefixMonitor(prices=PRICES)
+    for thread in ("t1", "t2"):
+        for text in ("15:00", "16:00"):
+            ask(monitor, text, thread)
+    lines = [str(change) for change in monitor.changes()]
+    assert [line.count("thread t1") for line in lines] == [1, 0]
+    for line in lines:
+        assert line in str(monitor.report())
 
 
 def test_the_report_holds_no_text_of_a_prompt() -> None:
