@@ -946,7 +946,7 @@ def test_a_model_without_a_price_gets_no_key() -> None:
 
 
 def test_the_length_of_the_whole_prompt_decides_its_tier() -> None:
-    model = ("claude-sonnet-4-20250514", "anthropic")
+    model = ("claude-sonnet-4-5", "anthropic")
     found = bundle_or_retrieve(
         bundle_tokens=90_000,
         chunk_tokens=60_000,
@@ -962,4 +962,5 @@ def test_the_length_of_the_whole_prompt_decides_its_tier() -> None:
 
     write, read = dollars(cache_write_5m=150_000), dollars(cache_read=150_000)
     assert found.retrieve_cost == write + 19 * read
-    READLINE
+    apart = book.cost(TokenUsage(input=60_000), *model).input
+    assert read > 2 * apart  # both parts are below the tier, their sum is not

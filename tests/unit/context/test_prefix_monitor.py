@@ -199,7 +199,9 @@ def test_an_edited_tool_call_is_a_change() -> None:
 def test_ids_and_names_that_the_provider_is_sent_are_part_of_the_prompt(
     one: Any, other: Any
 ) -> None:
-    def prompt(call_id: str = "c", file: str = "f", name: str = "n") -> list[BaseMessage]:
+    def prompt(
+        call_id: str = "c", file: str = "f", name: str = "n"
+    ) -> list[BaseMessage]:
         call: Any = {"name": "search", "args": {}, "id": call_id}
         picture: Any = [{"type": "image", "source_type": "id", "id": file}]
         return [
