@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,8 +16,10 @@ from langchain_core.messages import (
     ToolMessage,
 )
 from langchain_core.tools import tool
+from pydantic import BaseModel
 
-from langchain_lean.context.prefix import cache_points
+from langchain_lean.context.prefix import cache_points, stable_prefix
+from langchain_lean.errors import ConfigurationError
 from tests.integration.conftest import CLAUDE, MakeChatBedrock, MakeChatOpenAI
 from tests.integration.provider_server import ProviderServer
 
@@ -190,17 +195,156 @@ def test_anthropic_gets_a_mark_on_the_last_tool_where_no_system_prompt_is(
     assert marked["name"] in ("look_up", "w")
 
 
-def test_chat_bedrock_gets_marks_in_the_form_of_anthropic() -> None:
+def typed(word: str) -> str:
+    """Look a word up."""
+    return word
+
+
+class Word(BaseModel):
+    """A word to look up."""
+
+    word: str
+
+
+STRICT_FORM = {
+    "type": "function",
+    "function": {
+        "name": "look_up",
+        "description": "Look a word up.",
+        "strict": True,
+        "parameters": {
+            "type": "object",
+            "properties": {},
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("last", [typed, Word, look_up, OPENAI_FORM, STRICT_FORM])
+def test_anthropic_gets_a_marked_tool_as_strict_as_it_was(last: Any) -> None:
+    from langchain_anthropic import ChatAnthropic
+
+    model: Any = ChatAnthropic(
+        model_name="claude-sonnet-4-5", api_key="test", timeout=None, stop=None
+    )
+    [_, marked] = cache_points(
+        [HumanMessage(RULES), AIMessage("Ok."), HumanMessage("And?")],
+        model=model,
+        tools=[{**ANTHROPIC_FORM, "name": "a", "description": RULES}, last],
+        calls=10,
+    ).tools
+    [sent] = model.bind_tools([marked], strict=True).kwargs["tools"]
+    [plain] = model.bind_tools([last], strict=True).kwargs["tools"]
+    assert sent.pop("cache_control") == CONTROL
+    assert sent == plain
+
+
+def test_anthropic_gets_the_time_behind_a_marked_tool_result() -> None:
+    system = SystemMessage(f"It is now 15:00:01. {RULES}")
+    stable = stable_prefix([system, *AT_WORK[1:]])
+    payload = anthropic_payload(list(stable.messages))
+    result, now = payload["messages"][-1]["content"]
+    assert result["type"] == "tool_result"
+    assert result["cache_control"] == CONTROL
+    assert now == {"type": "text", "text": "It is now 15:00:01."}
+
+
+def test_bedrock_gets_the_time_behind_a_marked_tool_result(
+    chat_bedrock: MakeChatBedrock, bedrock_server: ProviderServer
+) -> None:
+    system = SystemMessage(f"It is now 15:00:01. {RULES}")
+    messages = list(stable_prefix([system, *AT_WORK[1:]]).messages)
+    sent(chat_bedrock(), messages, tools=[look_up])
+    [request] = bedrock_server.requests
+    result, point, now = request["messages"][-1]["content"]
+    assert "toolResult" in result
+    assert (point, now) == (POINT, {"text": "It is now 15:00:01."})
+
+
+class RecordingClient:
+    """Stands in for both APIs of Bedrock, and keeps what it is sent."""
+
+    meta = SimpleNamespace(region_name="us-east-1")
+
+    def __init__(self) -> None:
+        self.sent: dict[str, Any] = {}
+
+    def converse(self, **request: Any) -> Any:
+        self.sent = request
+        usage = {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}
+        message = {"role": "assistant", "content": [{"text": "Ok."}]}
+        return {
+            "output": {"message": message},
+            "stopReason": "end_turn",
+            "usage": usage,
+            "metrics": {"latencyMs": 1},
+        }
+
+    def invoke_model(self, **request: Any) -> Any:
+        self.sent = json.loads(request["body"])
+        usage = {"input_tokens": 1, "output_tokens": 1}
+        content = [{"type": "text", "text": "Ok."}]
+        answer = {"content": content, "usage": usage, "stop_reason": "end_turn"}
+        body = io.BytesIO(json.dumps(answer).encode())
+        return {"body": body, "ResponseMetadata": {"HTTPHeaders": {}}}
+
+
+def asked_of_chat_bedrock(
+    messages: list[BaseMessage], tools: Any = (), **options: Any
+) -> dict[str, Any]:
+    """What `ChatBedrock` sends of a prompt with marks."""
     from langchain_aws import ChatBedrock
 
-    model = ChatBedrock(
-        model=CLAUDE,
+    client = RecordingClient()
+    model: Any = ChatBedrock(
+        client=client,
+        bedrock_client=client,
         region="us-east-1",
         aws_access_key_id="test",
         aws_secret_access_key="test",
-        beta_use_converse_api=False,
+        **options,
     )
-    prompt = cache_points(CHAT, model=model, calls=10)
-    [block] = prompt.messages[0].content
-    assert isinstance(block, dict)
-    assert block["cache_control"] == CONTROL
+    sent(model, messages, tools=tools)
+    return client.sent
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"model": CLAUDE, "beta_use_converse_api": True},
+        {"model": "amazon.nova-pro-v1:0"},
+    ],
+)
+def test_chat_bedrock_by_converse_gets_its_points(options: dict[str, Any]) -> None:
+    request = asked_of_chat_bedrock(AT_WORK, [look_up], **options)
+    assert request["system"] == [{"text": RULES}, POINT]
+    assert request["messages"][-1]["content"][-1] == POINT
+    assert "cache_control" not in str(request)
+
+
+def test_chat_bedrock_by_invoke_model_gets_marks_but_on_no_tool_result() -> None:
+    chat = [*CHAT, *AT_WORK[2:]]
+    request = asked_of_chat_bedrock(chat, [look_up], model=CLAUDE)
+    assert request["system"][0]["cache_control"] == CONTROL
+    assert request["messages"][1]["content"][0]["cache_control"] == CONTROL
+    [result] = request["messages"][-1]["content"]
+    assert result["type"] == "tool_result"
+    assert "cache_control" not in str(result)
+    assert "cachePoint" not in str(request)
+
+
+@pytest.mark.parametrize("last", [typed, Word, look_up, OPENAI_FORM, ANTHROPIC_FORM])
+def test_chat_bedrock_by_invoke_model_gets_a_mark_on_its_last_tool(last: Any) -> None:
+    first = {**ANTHROPIC_FORM, "name": "a", "description": RULES}
+    request = asked_of_chat_bedrock(CHAT[1:2], [first, last], model=CLAUDE)
+    assert [tool.get("cache_control") for tool in request["tools"]] == [None, CONTROL]
+
+
+def test_chat_bedrock_by_invoke_model_keeps_nothing_for_an_hour() -> None:
+    from langchain_aws import ChatBedrock
+
+    client: Any = RecordingClient()
+    model: Any = ChatBedrock(client=client, bedrock_client=client, model=CLAUDE)
+    with pytest.raises(ConfigurationError, match="5 minutes"):
+        cache_points(CHAT, model=model, calls=10, lifetime="1h")

@@ -20,6 +20,7 @@ from langchain_lean.context.prefix import (
     PromptPrefix,
     StablePrompt,
     before_question,
+    behind_prefix,
     bundle_or_retrieve,
     cache_points,
     in_thread_order,
@@ -32,6 +33,7 @@ def stable(messages: list[BaseMessage], tools: list[BaseTool]) -> None:
     prompt = stable_prefix(messages, tools)
     assert_type(prompt, StablePrompt)
     assert_type(prompt.messages, tuple[BaseMessage, ...])
+    assert_type(prompt.moved, tuple[str, ...])
     stable_prefix("Hello", volatile=re.compile("weather"))
     stable_prefix(
         messages, volatile=lambda line: is_volatile(line) or "weather" in line
@@ -43,6 +45,7 @@ def retrieved(messages: list[BaseMessage], documents: list[Document]) -> None:
     assert_type(ordered, list[Document])
     prompt = before_question(messages, ordered, render=lambda found: str(len(found)))
     assert_type(prompt, list[BaseMessage])
+    assert_type(behind_prefix(messages, ordered), list[BaseMessage])
 
 
 def cached(
@@ -52,6 +55,7 @@ def cached(
     assert_type(prompt, CachedPrompt)
     assert_type(prompt.options, Mapping[str, Any])
     model.bind_tools(prompt.tools).invoke(prompt.messages, **prompt.options)
+    cache_points(stable_prefix(messages, tools), model=model, calls=20)
     cache_points(
         messages,
         model=("claude-sonnet-4-5", "anthropic"),
@@ -83,4 +87,5 @@ def monitor(model: BaseChatModel) -> None:
     assert_type(report, PrefixReport)
     assert_type(report.prompts, tuple[PromptPrefix, ...])
     assert_type(report.total.hit_rate, float)
+    assert_type(report.total.untold, int)
     assert_type(watching.changes(), tuple[PrefixChange, ...])

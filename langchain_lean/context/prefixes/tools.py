@@ -94,7 +94,11 @@ def controlled(tool: Any, control: Any, *, as_schema: bool = False) -> Any:
     function = convert_to_openai_tool(tool)["function"]
     name, description = function["name"], function.get("description", "")
     schema = function.get("parameters", {"type": "object", "properties": {}})
-    if as_schema:
+    # A schema of OpenAI's form is only sent as strict where it says so itself.
+    loose = (
+        isinstance(tool, Mapping) and "function" in tool and "strict" not in function
+    )
+    if as_schema or loose:
         marked = {"name": name, "description": description, "input_schema": schema}
         return {**marked, CACHE_CONTROL: control}
     return StructuredTool(
