@@ -22,7 +22,7 @@ from langchain_lean.context.prefixes.marks import (
     with_mark,
 )
 from langchain_lean.context.prefixes.parts import prompt_parts
-from langchain_lean.context.prefixes.spots import Spot, spots, without_notes
+from langchain_lean.context.prefixes.spots import Spot, spots
 from langchain_lean.context.prefixes.stable import StablePrompt
 from langchain_lean.context.prefixes.targets import Target, target_of
 from langchain_lean.context.prefixes.tools import CACHE_CONTROL
@@ -240,8 +240,7 @@ def _openai_options(
     options: dict[str, Any] = {}
     if cache_key:
         options["prompt_cache_key"] = cache_key
-    asks = without_notes(prompt.messages) == len(prompt.messages)
-    asks = asks and role(prompt.messages[-1]) == "human"
+    asks = role(prompt.messages[-1]) == "human"
     if points and asks:  # an agent's newest step is read again, a question is not
         options["prompt_cache_options"] = {"mode": "explicit"}
     return {k: v for k, v in options.items() if k not in target.options}

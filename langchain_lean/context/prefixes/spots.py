@@ -51,7 +51,7 @@ def spots(
         return [place for place in (next(found, None),) if place is not None]
 
     static = static_prefix(messages)
-    end = without_notes(messages)
+    end = _without_notes(messages)
     question = max(last_human_index(messages[:end]), static)
     before = max(last_human_index(messages[:question]), static)
     common = last(0, min(static, stable)) or ([TOOLS] if tools and rules.tools else [])
@@ -70,7 +70,7 @@ def spots(
     ]
 
 
-def without_notes(messages: Sequence[BaseMessage]) -> int:
+def _without_notes(messages: Sequence[BaseMessage]) -> int:
     """Where a prompt ends but for human messages behind tool results.
 
     `stable_prefix` puts the time there.

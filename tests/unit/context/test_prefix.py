@@ -762,6 +762,8 @@ def test_an_agent_of_openai_has_its_newest_step_cached_by_the_provider() -> None
     prompt = cache_points([*CHAT, *AGENT_STEP], model=model, calls=5)
     assert "prompt_cache_options" not in prompt.options
     assert prompt.points
+    timed = [*CHAT, *AGENT_STEP, HumanMessage(NOW)]  # which no later step sends again
+    assert "prompt_cache_options" in cache_points(timed, model=model, calls=5).options
 
 
 @pytest.mark.parametrize(
@@ -922,6 +924,15 @@ def test_a_mark_on_the_last_tool_stays_on_the_last_tool() -> None:
     [_, tool_last] = stable_prefix("Hi", [search, marked_tool]).tools
     assert tool_last.extras == {"cache_control": control}
     assert search.extras is None
+
+
+def test_a_mark_on_a_last_tool_of_langchain_moves_without_touching_the_tool() -> None:
+    control = {"type": "ephemeral"}
+    marked_tool = add.model_copy(update={"extras": {"cache_control": control}})
+    first, last = stable_prefix("Hi", [search, marked_tool]).tools
+    assert (first.name, first.extras) == ("add", None)
+    assert (last.name, last.extras) == ("search", {"cache_control": control})
+    assert marked_tool.extras == {"cache_control": control}
 
 
 def test_of_several_cache_points_among_tools_one_stays_behind_them() -> None:

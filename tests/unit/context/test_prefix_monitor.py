@@ -519,6 +519,18 @@ def test_calls_under_way_count_for_the_64_megabytes_and_are_not_forgotten() -> N
     assert only(monitor).calls == 8
 
 
+def test_no_more_than_a_thousand_calls_wait_for_their_end() -> None:
+    monitor = PrefixMonitor(prices=PRICES)
+    calls = [uuid4() for _ in range(1_001)]
+    for run_id in calls:
+        prompt: Any = [[HumanMessage("Hi")]]
+        monitor.on_chat_model_start({}, prompt, run_id=run_id, metadata={})
+    result = LLMResult(generations=[[ChatGeneration(message=answer())]])
+    for run_id in calls:
+        monitor.on_llm_end(result, run_id=run_id)
+    assert only(monitor).calls == 1_000
+
+
 def test_an_hour_lasts_where_the_thread_wrote_for_one_and_only_read_since() -> None:
     now = 0.0
     monitor = PrefixMonitor(prices=PRICES, clock=lambda: now)
