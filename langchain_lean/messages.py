@@ -21,6 +21,8 @@ EXAMPLE_NAMES = ("example_user", "example_assistant")
 """The names OpenAI documents for messages that are few-shot examples."""
 
 _WITHOUT_TEXT = (None, "tool_use", "tool_call", "function_call")
+_WITH_TEXT = ("text", "content", "output", "stdout", "stderr", "code", "refusal")
+_DEEPEST = 8  # blocks within blocks
 
 _SAID = {"user": "human", "assistant": "ai", "system": "system", "tool": "tool"}
 
@@ -270,26 +272,33 @@ def _called(
     return lines
 
 
-def _block_text(block: object) -> str:
+def _block_text(block: object, depth: int = 0) -> str:
     """The text of a block, of what is nested in it, too; else what it is."""
     if isinstance(block, str):
         return block
-    if not isinstance(block, Mapping):
+    if not isinstance(block, Mapping) or depth > _DEEPEST:
         return ""
-    if isinstance(text := block.get("text"), str):
-        return text
-    if "json" in block:
-        return json.dumps(block["json"], ensure_ascii=False, default=str)
-    source = block.get("source")
-    if isinstance(source, Mapping):  # a document's, or an image's
-        source = source.get("data" if source.get("type") == "text" else "content")
-    parts = (block.get("title"), block.get("content"), block.get("guardContent"))
-    inside = [_nested_text(part) for part in (*parts, block.get("text"), source)]
     kind = block.get("type")
-    name = "" if kind in _WITHOUT_TEXT else f"[{kind}]"
-    return "\n".join(filter(None, inside)) or name
+    keys: tuple[str, ...] = _WITH_TEXT
+    if kind is None and len(block) == 1:  # Bedrock Converse names a block by its key
+        [kind] = block
+        keys = (*keys, kind)
+    if kind == "cachePoint":
+        return ""
+    if isinstance(value := block.get("json"), dict | list):
+        return json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
+    source = block.get("source")
+    if isinstance(source, Mapping) and source.get("type") == "text":
+        source = source.get("data")
+    parts = [block.get(key) for key in keys]
+    inside = [_nested_text(part, depth) for part in (*parts, source)]
+    text = "\n".join(dict.fromkeys(filter(None, inside)))
+    title = block.get("title")
+    named = [f"[{kind}]"] if not text and kind not in _WITHOUT_TEXT else []
+    titled = [title] if isinstance(title, str) else []
+    return "\n".join(filter(None, [*named, *titled, text]))
 
 
-def _nested_text(part: object) -> str:
+def _nested_text(part: object, depth: int) -> str:
     parts = part if isinstance(part, list | tuple) else [part]
-    return "\n".join(filter(None, map(_block_text, parts)))
+    return "\n".join(filter(None, [_block_text(each, depth + 1) for each in parts]))

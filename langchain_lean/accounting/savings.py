@@ -104,11 +104,18 @@ class LeftOut:
         tokens: How many input tokens; negative where what stands in their place has
             more.
         baseline: What the prompt is compared with.
+        id: Of the occasion on which it was left out.
+        cached: Whether the provider had the longer prompt in its cache then.
+        moved: Tokens of what stayed and has a new place, where the provider's cache
+            does not know it: a cost of the first call, once for each occasion.
     """
 
     lever: str
     tokens: int
     baseline: str
+    id: str
+    cached: bool = False
+    moved: int = 0
 
     def mark(self) -> dict[str, Any]:
         """What to put into the `additional_kwargs` of the message."""
@@ -120,9 +127,11 @@ class LeftOut:
         said = message.additional_kwargs.get(_LEFT_OUT)
         if not isinstance(said, dict) or said.keys() != {f.name for f in fields(cls)}:
             return None
-        texts = (said["lever"], said["baseline"])
+        texts = (said["lever"], said["baseline"], said["id"])
         named = all(isinstance(text, str) and text for text in texts)
-        return cls(**said) if named and _is_count(said["tokens"]) else None
+        counted = _is_count(said["tokens"]) and _is_count(said["moved"])
+        known = named and counted and isinstance(said["cached"], bool)
+        return cls(**said) if known and said["moved"] >= 0 else None
 
 
 def _is_count(tokens: object) -> bool:
@@ -130,34 +139,48 @@ def _is_count(tokens: object) -> bool:
 
 
 def spared(prompt: "Sequence[BaseMessage]", call: "LedgerEntry") -> "Iterator[Saving]":
-    """What the messages of a prompt say they spared the call.
+    """What the messages of a prompt say they spared the call, and what that cost it.
 
     Args:
         prompt: The messages.
-        call: The call that was answered. Where it read from the provider's cache, what
-            was left out would have been read from there, too.
+        call: The call that was answered.
     """
-    for position, message in enumerate(prompt):
-        left = LeftOut.of(message)
-        if left is None or not left.tokens or call.model is None:
-            continue
+    found = {(left.lever, left.id): left for left in map(LeftOut.of, prompt) if left}
+    for left in found.values():
         reported = None if call.estimated else call.usage
         whole = call.usage.input + left.tokens
-        cached = would_be_cached(reported, whole, call.provider)
-        tokens = TokenUsage(
-            input=abs(left.tokens), cache_read=abs(left.tokens) if cached else 0
-        )
-        none = TokenUsage()
-        yield Saving(
-            lever=left.lever,
-            id=f"{left.lever}:{call.run_id}:{position}",
-            avoided=tokens if left.tokens > 0 else none,
-            spent=none if left.tokens > 0 else tokens,
-            model=call.model,
-            provider=call.provider,
-            baseline=left.baseline,
-            at=call.start,
-        )
+        cached = left.cached or would_be_cached(reported, whole, call.provider)
+        amount = abs(left.tokens)
+        tokens = TokenUsage(input=amount, cache_read=amount if cached else 0)
+        if left.tokens > 0:
+            yield _saving(left, call, call.run_id, avoided=tokens)
+        elif left.tokens < 0:
+            yield _saving(left, call, call.run_id, spent=tokens)
+        if left.cached and left.moved:
+            moved = left.moved
+            read = TokenUsage(input=moved, cache_read=moved)
+            written = TokenUsage(input=moved, cache_write_5m=moved)
+            yield _saving(left, call, "moved", avoided=read, spent=written)
+
+
+def _saving(
+    left: LeftOut,
+    call: "LedgerEntry",
+    what: str,
+    *,
+    avoided: TokenUsage = TokenUsage(),
+    spent: TokenUsage = TokenUsage(),
+) -> Saving:
+    return Saving(
+        lever=left.lever,
+        id=f"{left.lever}:{left.id}:{what}",
+        avoided=avoided,
+        spent=spent,
+        model=call.model or "",
+        provider=call.provider,
+        baseline=left.baseline,
+        at=call.start,
+    )
 
 
 def would_be_cached(usage: TokenUsage | None, whole: int, provider: str | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from itertools import takewhile
@@ -17,14 +18,12 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnablePassthrou
 from langgraph.graph import MessagesState
 
 from langchain_lean.accounting.prices.book import PriceBook
-from langchain_lean.accounting.reporting import report_saving
 from langchain_lean.accounting.tokens.counter import TokenCounter
-from langchain_lean.accounting.usage import TokenUsage
 from langchain_lean.budgets.model import BudgetedModel
 from langchain_lean.context.checks import checked_count
 from langchain_lean.context.history import transcript
 from langchain_lean.context.history.remembered import Remembered
-from langchain_lean.context.history.selection import Conversation, Pin, summary_ahead
+from langchain_lean.context.history.selection import Pin, summary_ahead
 from langchain_lean.context.history.shortening import (
     Asking,
     Rules,
@@ -32,7 +31,7 @@ from langchain_lean.context.history.shortening import (
     Shortener,
 )
 from langchain_lean.context.history.size import Sizes
-from langchain_lean.context.history.summary import BASELINE, Summary
+from langchain_lean.context.history.summary import Summary
 from langchain_lean.context.history.views import continued, distinct, update
 from langchain_lean.context.history.worth import prices_of
 from langchain_lean.errors import ConfigurationError
@@ -83,8 +82,9 @@ class SummaryMemory(Runnable[Any, Any]):
       another branch adds is kept. Two branches that change or remove the same message
       at once conflict, as they always do;
     - the same with `keep_history=True`: leaves `messages` alone and returns the
-      short conversation for a key of its own; see `MemoryState`. So do it in a
-      sub-graph that shares `messages` with its parent, which never hears of removals;
+      short conversation for a key of its own; see `MemoryState`. Notes do not follow
+      edits of what they stand for. In a sub-graph that shares `messages` with its
+      parent it has to be this one, as the parent never hears of removals;
     - in a chain, `memory | model`, with messages or a prompt: returns the messages to
       send, and remembers the newest 1,000 summaries, so that a conversation that comes
       back longer is not summed up again.
@@ -165,22 +165,23 @@ class SummaryMemory(Runnable[Any, Any]):
         if keep_history and short_key == messages_key:
             msg = "Give short_key= another name than messages_key=, which stays whole."
             raise ConfigurationError(msg)
-        if max_summary_tokens >= max_tokens:
-            max_summary_tokens = max(1, max_tokens // 2)
         reader = model if answer_model is None else answer_model
         limit = hard_limit or _window(reader)
-        hard_limit = None if limit is None else int(limit * _OF_LIMIT)
+        hard_limit = None if limit is None else math.ceil(limit * _OF_LIMIT)
+        max_tokens = min(max_tokens, hard_limit or max_tokens)
+        if max_summary_tokens >= max_tokens:
+            max_summary_tokens = max(1, max_tokens // 2)
         said = {} if reader is None else ls_params(reader)
-        self._model, self._provider = said.get("ls_model_name"), said.get("ls_provider")
+        model_name, provider = said.get("ls_model_name"), said.get("ls_provider")
         self._sizes = Sizes(
-            counter or TokenCounter(), self._model, self._provider, _tools(reader)
+            counter or TokenCounter(), model_name, provider, _tools(reader)
         )
         self._summarizer: Runnable[Any, Any] = RunnablePassthrough()  # never asked
         if model is not None:
             room = max_summary_tokens + thinking_budget(model)
             self._summarizer = capped(without_tools(model), room)
         self._rules = Rules(
-            max_tokens=min(max_tokens, hard_limit or max_tokens),
+            max_tokens=max_tokens,
             keep_tokens=keep_tokens,
             max_summary_tokens=max_summary_tokens,
             hard_limit=hard_limit,
@@ -273,9 +274,7 @@ class SummaryMemory(Runnable[Any, Any]):
         tokens = self._sizes.reported(messages) if reported else None
         if tokens is not None and tokens <= self._rules.max_tokens:
             return Short(messages, None)
-        short = yield from self._shortener.shorten(messages, by_id=by_id)
-        self._report_moved(short)
-        return short
+        return (yield from self._shortener.shorten(messages, by_id=by_id))
 
     def _of_history(
         self, messages: Sequence[BaseMessage], *, reported: bool = False
@@ -307,22 +306,6 @@ class SummaryMemory(Runnable[Any, Any]):
     def _is_emergency(self, summary: Summary) -> bool:
         """Whether messages were left out because the summarizer failed."""
         return self._rules.sums_up and summary.unread > 0
-
-    def _report_moved(self, short: Short) -> None:
-        """What stays has a new place, where a provider's cache does not know it."""
-        summary = short.summary
-        if summary is None or not short.leaving or not self._model:
-            return
-        if self._sizes.cached(short.messages, summary.tokens):
-            moved = self._sizes.messages(Conversation.of(short.messages).moved)
-            report_saving(
-                "memory",
-                avoided=TokenUsage(input=moved, cache_read=moved),
-                spent=TokenUsage(input=moved, cache_write_5m=moved),
-                model=self._model,
-                provider=self._provider,
-                baseline=BASELINE,
-            )
 
     def _of_state(self, state: Any, key: str) -> Sequence[BaseMessage]:
         has = state.get if isinstance(state, Mapping) else partial(getattr, state)

@@ -19,33 +19,39 @@ _BROKEN = re.compile(
 _FAILED = re.compile(
     r"""\W*(?:
         (?:fatal\ |internal\ |server\ |api\ )*(?:error|exception|failure)
-            \s*(?:code|status)?["']?\s*(?:[:({\[\]]|-\s|\d{3}\b)
+            \s*(?:code|status)?["']?\s*(?:[:({\[\]]|-\s|\d{3}\b\s*(?:$|[-:,.(]))
       | (?:\w+\.)*\w*(?:Error|Exception)\b\s*(?:[:(]|$)
       | (?:an?|some)\ (?:unexpected\ |unknown\ |internal\ )?error
             \ (?:has\ )?occurred
       | (?:model|llm|api|tool)\ call\ failed
-      | (?:the\ )?request\ (?:has\ )?(?:failed|timed\ out|was\ (?:rejected|throttled))
-      | (?:failed|unable)\ to\ (?:generate|create|produce|summari[sz]e)
+      | (?:model|tool)\ call\ limits?\ exceeded
+      | (?:the\ )?request\ (?:has\ )?(?:failed|timed\ out|was\ throttled)
+      | (?:failed|unable)\ to\ (?:summari[sz]e|(?:generate|create|produce|write)
+            \ (?:an?\ |the\ )?(?:summary|response|answer|notes|completion|output))
+      | connection\ (?:error|refused|reset|timed\ out)\b | .*\bmax\ retries\ exceeded
+      | (?:this\ model['’]s\ )?maximum\ context\ length | prompt\ is\ too\ long
+      | you\ (?:have\ )?exceeded\ your\ (?:current\ )?quota | too\ many\ tokens
+      | your\ credit\ balance | the\ model\ is\ (?:currently\ )?overloaded
       | (?:error|exception)\ (?:while|when|during|generating|calling|processing)
       | (?:http\s*)?[45]\d\d\b\W*(?:error|bad|internal|service|too|gateway|forbidden
             |unauthorized|client|server|payload|request)
       | (?:rate\ limit|quota)\ (?:was\ )?(?:exceeded|reached)
-            (?:\W*$|\W+(?:please|try|retry|you)\b)
+            (?:\W*$|\W+(?:please|try|retry|you|for)\b)
       | (?:the\ )?(?:internal\ server\ error|too\ many\ requests|bad\ gateway
             |gateway\ time-?out
             |request\ timed?[\ -]?out|overloaded|upstream\ connect\ error
-            |input\ is\ too\ long|throttl)
+            |input\ is\ too\ long|throttl(?:ed|ing)\ ?(?:exception|error)?\W*$)
       | (?:the\ )?service\ (?:is\ )?(?:currently\ |temporarily\ )?unavailable
-      | i(?:['’]m|\ am)\ (?:sorry|unable|afraid)\b
+      | i(?:['’]m|\ am)\ (?:sorry|unable|afraid\ (?:i|that)|afraid,)\b
       | (?:i\ apologi[sz]e|(?:my\ )?(?:sorry|apologies))\b\W*(?:,|\.|but|for)
       | i\ (?:can(?:['’]t|not|\ not)|could\ not|couldn['’]t|won['’]t)\b
       | as\ an?\ (?:ai|artificial\ intelligence|(?:large\ )?language\ model)\b
       | (?:please|(?:could|can)\ you(?:\ please)?)
             \ (?:provide|share|paste|give\ me)
-            \ (?:the|a|your|me)
-            \ (?:conversation|text|transcript|messages|record|content)
+            \ (?:the|a|your|me)\ (?:conversation|transcript|messages|record
+            |text\ (?:you|to\ be|of\ the\ conversation)|content)
       | there\ (?:is|was)\ (?:nothing|no\ \w+)\ to\ summari[sz]e
-      | (?:none|null|nil|n/?a|undefined|nan)\W*$
+      | (?:none|null|nil|n/?a|undefined|nan|[45]\d\d)\W*$
       | previous\ conversation\ was\ too\ long
       | $
     )""",

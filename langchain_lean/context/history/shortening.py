@@ -146,6 +146,8 @@ class Shortener:
         cap = self.rules.max_summary_tokens
         added = min(cap, round(leaving * (summed_up or 1 / _FIRST_SHARE)))
         rewritten = notes + added > cap
+        whole = earlier.tokens + leaving + selection.kept
+        cached = self.sizes.cached(conversation.body, whole)
         exchange = Exchange(
             leaving=leaving,
             staying=selection.kept,
@@ -153,9 +155,8 @@ class Shortener:
             written=cap if rewritten else added,
             asked=_INSTRUCTIONS + (notes if rewritten else min(notes, _SHOWN)),
             calls=self._calls_to_come(conversation),
-            cached=self.sizes.cached(
-                conversation.body, earlier.tokens + leaving + selection.kept
-            ),
+            # Where nobody tells it is taken to be, as then the least is saved.
+            cached=cached is not False,
         )
         return exchange.pays(self.answering, self.summarizing)
 
@@ -184,7 +185,7 @@ class Shortener:
     ) -> Generator[Sequence[BaseMessage], AIMessage, tuple[str, int]]:
         """Notes with what a record adds to them, and how many tokens did not fit."""
         cap, task = self.rules.max_summary_tokens, self.rules.task
-        room = cap - self.sizes.text(notes)
+        room, whole = cap - self.sizes.text(notes), notes
         if room >= cap // _ROOM_TO_ADD:
             last = newest(notes, _SHOWN, self.sizes.text)
             added = yield from _asked(transcript.to_add(task, last, record, room))
@@ -194,7 +195,7 @@ class Shortener:
             record = transcript.Record.of([added])
         prompt = transcript.to_rewrite(task, notes, record, cap)
         rewritten = yield from _asked(prompt)
-        return fitted(rewritten or notes, cap, self.sizes.text)
+        return fitted(rewritten or whole, cap, self.sizes.text)
 
     def _left_out(self, conversation: Conversation, selection: Selection) -> Short:
         unread = len(selection.leaving)
@@ -231,7 +232,12 @@ class Shortener:
             last_id=leaving[-1].id,
         )
         own = self.sizes.messages([summary.message()])
-        summary = replace(summary, spared=summary.tokens - own)
+        summary = replace(
+            summary,
+            spared=summary.tokens - own,
+            cached=self.sizes.cached(conversation.body, summary.tokens) is True,
+            moved=own + selection.kept,
+        )
         return Short(conversation.without(leaving, summary), summary, leaving)
 
 

@@ -82,17 +82,23 @@ class Sizes:
 
     def _guess(self, messages: Sequence[BaseMessage], end: int) -> int:
         """About how many tokens the messages before one have, by a few of them."""
-        sample = [messages[at] for at in range(0, end, max(1, end // _SAMPLE))]
+        step = end // _SAMPLE | 1  # an odd one meets questions and answers alike
+        sample = [messages[at] for at in range(0, end, step)]
         return self.messages(sample) * end // max(1, len(sample))
 
-    def cached(self, messages: Sequence[BaseMessage], whole: int) -> bool:
+    def cached(self, messages: Sequence[BaseMessage], whole: int) -> bool | None:
         """Whether the provider would read the whole of a conversation from its cache.
 
         Args:
             messages: The conversation as it is sent; its newest answer tells.
             whole: Tokens it would have if nothing had left.
+
+        Returns:
+            None where the answer tells nothing.
         """
         _, usage = _newest_usage(messages)
+        if usage is None:
+            return None
         return would_be_cached(usage, whole, self._provider)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -32,6 +33,8 @@ class Summary:
         unread: How many of them were left out without being summed up.
         cut: Tokens of summaries that were cut because they passed their cap.
         spared: By how many tokens a prompt with this in their place is shorter.
+        cached: Whether the provider had them in its cache when the last of them left.
+        moved: Tokens behind them, which got a new place then.
         last_id: The id of the newest of them.
     """
 
@@ -43,6 +46,8 @@ class Summary:
     unread: int = 0
     cut: int = 0
     spared: int = 0
+    cached: bool = False
+    moved: int = 0
     last_id: str | None = None
 
     def message(self, message_id: str | None = None) -> HumanMessage:
@@ -55,12 +60,24 @@ class Summary:
         lines = [_OPENING, self.text or f"({NOTHING})"] if read else []
         if self.unread:
             lines.append(_UNREAD.format(count=self.unread))
-        left = LeftOut(lever="memory", tokens=self.spared, baseline=BASELINE)
+        left = LeftOut(
+            lever="memory",
+            tokens=self.spared,
+            baseline=BASELINE,
+            id=self._digest(),
+            cached=self.cached,
+            moved=self.moved,
+        )
         return HumanMessage(
             "\n".join(lines),
             id=message_id,
             additional_kwargs={_KEY: asdict(self), **left.mark()},
         )
+
+    def _digest(self) -> str:
+        said = repr((self.text, self.messages, self.tokens, self.last_id))
+        data = said.encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(data, digest_size=8).hexdigest()
 
     @classmethod
     def of(cls, message: BaseMessage) -> Summary | None:
@@ -76,19 +93,23 @@ class Summary:
 _TYPES: dict[str, Any] = {
     **{field.name: int for field in fields(Summary)},
     "text": str,
+    "cached": bool,
     "last_id": (str, type(None)),
 }
 
 
 def joined(notes: str, added: str) -> str:
-    """Notes with new lines behind them.
+    """Notes with new ones behind them.
 
     A line that stands in the notes already is moved to the end, not repeated: it holds
-    now, whatever was noted in between.
+    now, whatever was noted in between. Where lines stand under headings they mean
+    something only there, and all stay.
     """
-    new = dict.fromkeys(line.strip() for line in added.splitlines() if line.strip())
-    old = [line for line in notes.splitlines() if line.strip() not in new]
-    return "\n".join([*old, *new])
+    old, new = notes.splitlines(), added.splitlines()
+    if not any(line.rstrip().endswith((":", "：")) for line in (*old, *new)):
+        again = {line.strip() for line in new}
+        old = [line for line in old if line.strip() not in again]
+    return "\n".join(line.rstrip() for line in (*old, *new) if line.strip())
 
 
 def newest(notes: str, limit: int, count: Callable[[str], int]) -> str:

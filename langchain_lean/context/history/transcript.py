@@ -74,14 +74,13 @@ def pieces(messages: Sequence[BaseMessage], tokens: int) -> Iterator[Record]:
     room = tokens * _BYTES_PER_TOKEN
     piece: list[str] = []
     size = 0
-    for entry in _entries(messages):
-        for part in _parts(entry, room):
-            length = len(part.encode("utf-8", "surrogatepass"))
-            if piece and size + length > room:
-                yield Record.of(piece)
-                piece, size = [], 0
-            piece.append(part)
-            size += length
+    for part in _entries(messages, room // 4):  # a character has four bytes at most
+        length = len(part.encode("utf-8", "surrogatepass"))
+        if piece and size + length > room:
+            yield Record.of(piece)
+            piece, size = [], 0
+        piece.append(part)
+        size += length
     if piece:
         yield Record.of(piece)
 
@@ -130,19 +129,14 @@ def _fenced(name: str, text: str, record: Record) -> str:
     return f"<{name}-{record.number}>\n{text}\n</{name}-{record.number}>"
 
 
-def _entries(messages: Sequence[BaseMessage]) -> Iterator[str]:
+def _entries(messages: Sequence[BaseMessage], longest: int) -> Iterator[str]:
+    """Who said what; in parts where that is longer than so many characters."""
     for message, told in zip(messages, in_words(messages), strict=True):
         name = f" ({message.name})" if message.name and role(message) != "tool" else ""
-        yield f"{role(message)}{name}: {message_text(told)}"
-
-
-def _parts(entry: str, room: int) -> Iterator[str]:
-    """An entry, cut where it is longer than a piece may be."""
-    if len(entry) <= room // 4:  # a character has four bytes at most
-        yield entry
-        return
-    for start in range(0, len(entry), room // 4):
-        yield entry[start : start + room // 4]
+        who, text = f"{role(message)}{name}", message_text(told)
+        yield f"{who}: {text[:longest]}"
+        for start in range(longest, len(text), longest):
+            yield f"{who}, continued: {text[start : start + longest]}"
 
 
 def _words(tokens: int) -> int:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -155,11 +156,14 @@ def test_some_providers_must_be_told_what_to_cache(provider: str) -> None:
     assert caches_by_itself(None)
 
 
+TRUE = asdict(LeftOut(lever="memory", tokens=5, baseline="all", id="a"))
+
+
 class TestLeftOut:
     """What a message says it stands for."""
 
     def test_it_is_read_back_from_the_message(self) -> None:
-        left = LeftOut(lever="memory", tokens=500, baseline="the whole history")
+        left = LeftOut(lever="memory", tokens=500, baseline="all", id="a")
         assert LeftOut.of(HumanMessage("Notes.", additional_kwargs=left.mark())) == left
 
     @pytest.mark.parametrize(
@@ -167,11 +171,13 @@ class TestLeftOut:
         [
             None,
             {"lever": "memory", "tokens": 5},
-            {"lever": "memory", "tokens": True, "baseline": "b"},
-            {"lever": "memory", "tokens": 10**10, "baseline": "b"},
-            {"lever": "memory", "tokens": "5", "baseline": "b"},
-            {"lever": "", "tokens": 5, "baseline": "b"},
-            {"lever": 1, "tokens": 5, "baseline": "b"},
+            {**TRUE, "tokens": True},
+            {**TRUE, "tokens": 10**10},
+            {**TRUE, "tokens": "5"},
+            {**TRUE, "lever": ""},
+            {**TRUE, "lever": 1},
+            {**TRUE, "moved": -1},
+            {**TRUE, "cached": 1},
         ],
     )
     def test_what_cannot_be_true_is_nothing(self, said: Any) -> None:
@@ -181,18 +187,46 @@ class TestLeftOut:
     def test_every_answered_call_counts_it_once(
         self, ledger: TokenLedger, model: Make
     ) -> None:
-        left = LeftOut(lever="memory", tokens=500, baseline="the whole history")
+        left = LeftOut(lever="memory", tokens=500, baseline="all", id="a")
         prompt = [HumanMessage("Notes.", additional_kwargs=left.mark())]
         for _ in range(3):
             model().invoke(prompt, {"callbacks": [ledger, ledger]})
         saved = ledger.savings().levers["memory"]
         assert saved.count == 3
-        assert saved.baselines == ("the whole history",)
+        assert saved.baselines == ("all",)
+
+    def test_a_message_that_stands_twice_counts_once(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        left = LeftOut(lever="memory", tokens=500, baseline="all", id="a")
+        notes = HumanMessage("Notes.", additional_kwargs=left.mark())
+        model().invoke([notes, notes], {"callbacks": [ledger]})
+        assert ledger.savings().levers["memory"].count == 1
+
+    def test_what_was_cached_then_is_priced_so_though_the_first_call_missed(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        left = LeftOut(lever="memory", tokens=1000, baseline="all", id="a", cached=True)
+        prompt = [HumanMessage("Notes.", additional_kwargs=left.mark())]
+        model().invoke(prompt, {"callbacks": [ledger]})
+        assert ledger.savings().levers["memory"].total == Decimal("0.0001")
+
+    def test_what_moved_costs_the_first_call_once(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        left = LeftOut(
+            lever="memory", tokens=0, baseline="all", id="a", cached=True, moved=1000
+        )
+        prompt = [HumanMessage("Notes.", additional_kwargs=left.mark())]
+        for _ in range(3):
+            model().invoke(prompt, {"callbacks": [ledger]})
+        saved = ledger.savings().levers["memory"]
+        assert (saved.count, saved.total) == (1, Decimal("-0.00115"))
 
     def test_an_answer_of_langchains_cache_counts_nothing_more(
         self, ledger: TokenLedger, model: Make
     ) -> None:
-        left = LeftOut(lever="memory", tokens=500, baseline="the whole history")
+        left = LeftOut(lever="memory", tokens=500, baseline="all", id="a")
         prompt = [HumanMessage("Notes.", additional_kwargs=left.mark())]
         asked = model(cache=InMemoryCache())
         for _ in range(2):

@@ -235,7 +235,8 @@ def test_every_text_that_leaves_was_read(contents: list[tuple[Any, Any]]) -> Non
     kept = shorten.invoke(history)
     left = [m for m in history if m not in kept]
     whole = "\n".join(record(prompt) for prompt in prompts(model))
-    read = re.sub(r"^[0-9a-f]{8} ", "", whole, flags=re.MULTILINE).replace("\n", "")
+    said = re.sub(r"^[0-9a-f]{8} (\w+, continued: )?", "", whole, flags=re.MULTILINE)
+    read = said.replace("\n", "")
     at = 0
     for text in texts(left):
         for line in text.replace("\r", "\n").split("\n"):

@@ -241,7 +241,17 @@ class TestCheck:
 
     def test_the_report_of_a_side_call_does_not_hide_a_long_history(self) -> None:
         """Another node read a short prompt, and its answer is the newest."""
-        assert memory().invoke({"messages": reporting(60, 300)}) != {}
+        for turns in range(55, 75):
+            assert memory().invoke({"messages": reporting(turns, 300)}) != {}
+
+    def test_nor_does_it_where_only_answers_are_long(self) -> None:
+        for turns in range(30, 40):
+            asked = [HumanMessage("Ok?", id=f"h{n}") for n in range(turns)]
+            said = [AIMessage(words("So", 90), id=f"a{n}") for n in range(turns)]
+            given = [m for pair in zip(asked, said, strict=True) for m in pair]
+            side = AIMessage("Done.", id="side", usage_metadata=used(300))
+            last = HumanMessage("And?", id="last")
+            assert memory().invoke({"messages": [*given, side, last]}) != {}
 
     def test_a_chain_counts_for_itself(self) -> None:
         """What it is given is the whole history, and the report is of the short one."""
@@ -353,10 +363,13 @@ class TestLedger:
 
     def test_what_stays_is_written_to_the_cache_again_at_its_cost(self) -> None:
         ledger = TokenLedger(prices=PRICES)
-        short = memory().invoke(cached(chat(40), 1_200), listening(ledger))
+        short = memory().invoke(cached(chat(40), 1_200))
+        answered(short, ledger, used(2_000, cached=1_200))
+        said = summary_of(short)
+        spared, moved = said["spared"], COUNTER.count(short)
         premium = Decimal("1.25") - Decimal("0.1")
-        moved = COUNTER.count(short)
-        assert saved(ledger).total == -moved * premium / 1_000_000
+        expected = (spared / Decimal(10) - moved * premium) / 1_000_000
+        assert abs(saved(ledger).total - expected) < Decimal("0.00005")
 
     def test_its_own_cost_is_taken_from_it(self) -> None:
         ledger = TokenLedger(prices=PRICES)

@@ -438,7 +438,7 @@ class TestConcise:
     @pytest.mark.parametrize("number", [0, -1, True, 1.5, "2"])
     @pytest.mark.parametrize("name", ["sentences", "max_tokens"])
     def test_numbers_must_be_whole_and_positive(self, name: str, number: Any) -> None:
-        with pytest.raises(ConfigurationError, match=f"Give {name}= a whole number"):
+        with pytest.raises(ConfigurationError, match=f"{name}= is a whole number"):
             concise(scripted(), **{name: number})
 
     @pytest.mark.parametrize("wrap", [concise, stop_at_json])
