@@ -288,8 +288,9 @@ def _block_text(block: object, depth: int = 0) -> str:
     if isinstance(value := block.get("json"), dict | list):
         return json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
     source = block.get("source")
-    if isinstance(source, Mapping) and source.get("type") == "text":
-        source = source.get("data")
+    if isinstance(source, Mapping):  # a document's; pictures and files have no text
+        plain = source.get("type") == "text"
+        source = source.get("data" if plain else "content") or source.get("text")
     parts = [block.get(key) for key in keys]
     inside = [_nested_text(part, depth) for part in (*parts, source)]
     text = "\n".join(dict.fromkeys(filter(None, inside)))

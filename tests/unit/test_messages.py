@@ -69,6 +69,11 @@ class TestText:
             ({"type": "image", "base64": "A" * 9999}, "[image]"),
             ({"type": "audio", "base64": "A" * 9999}, "[audio]"),
             ({"type": "file", "base64": "A" * 9999}, "[file]"),
+            ({"image": {"format": "png", "source": {"bytes": b"A"}}}, "[image]"),
+            (
+                {"type": "document", "title": "a.pdf", "source": {"type": "base64"}},
+                "[document]\na.pdf",
+            ),
             ({"cachePoint": {"type": "default"}}, ""),
         ],
     )
