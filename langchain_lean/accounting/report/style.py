@@ -96,7 +96,7 @@ CSS = f"""
 .lean thead th {{ color: var(--soft); font-size: 13px; padding-top: 0; }}
 .lean .name, .lean .prose, .lean .remark, .lean tbody th {{ text-align: left; }}
 .lean td.prose, .lean td.remark {{ color: var(--soft); font-size: 13px; }}
-.lean td.prose {{ white-space: normal; min-width: 130px; }}
+.lean td.prose {{ white-space: normal; min-width: 104px; }}
 .lean th:first-child {{ padding-left: 0; }}
 .lean tbody th {{ white-space: normal; overflow-wrap: anywhere; min-width: 144px; }}
 @media (max-width: 520px) {{
