@@ -198,8 +198,8 @@ class PrefixReport:
         for row in self.prompts[:_SHOWN]:
             if row.last_change:
                 yield Text(f"{row.last_change}", style="yellow")
-            if row.untold > 1 and row.untold == row.calls:
-                yield Text(f"{_named(row.prompt)}: {_UNTOLD}", style="yellow")
+        if total.untold > 1 and not total.hit_rate:
+            yield Text(_UNTOLD, style="yellow")
         more = len(self.prompts) - _SHOWN
         if more > 0:
             yield Text(f"and {words.many(more, 'more prompt')}", style="dim")

@@ -61,7 +61,7 @@ def spots(
         turns += newest
         step = _step_before(messages, question, end)
         far = newest and count_blocks(messages[step : newest[0] + 1]) > _LOOKS_BACK
-        if far and not rules.exact:
+        if newest and (rules.exact or far):
             turns += last(question, step)
     if rules.exact:
         turns += last(static, before)

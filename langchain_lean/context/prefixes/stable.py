@@ -19,6 +19,7 @@ from langchain_lean.context.prefixes.volatile import (
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.messages import (
     last_human_index,
+    message_text,
     prompt_messages,
     role,
     static_prefix,
@@ -59,9 +60,10 @@ def stable_prefix(
     being equal in the next call. Where an agent is at work they go behind its newest
     tool result, as a human message of their own, so that each step reads all of the
     step before from the cache. They then have the weight of a user's words; `moved`
-    holds them. Nothing else is taken out of the system messages, nothing is lost, and
-    no system message disappears: one that says nothing else stays. Where no human
-    message follows, all stays.
+    holds them. Nothing else is taken out of the system messages, and nothing is lost. A
+    system message that says nothing else goes with it, but never the only one. Lines of
+    a record (a mail's date among its other headers) stay. Where no human message
+    follows, all stays.
 
     Tools are sorted by name. A prompt that begins with no system message gets its
     first ones put to the front; later ones stay where they stand, since a place in a
@@ -212,14 +214,18 @@ def _volatile_last(
     question = last_human_index(messages)
     if question < prefix:
         return list(messages), []
-    prompt = list(messages)
+    static: list[BaseMessage] = []
     moved: list[str] = []
-    for index in range(prefix):
-        if instructs(prompt[index]):
-            prompt[index], pieces = _parted(prompt[index], volatile)
-            moved += pieces
-    if not moved:
-        return prompt, moved
+    for message in messages[:prefix]:
+        stays, pieces = (
+            _parted(message, volatile) if instructs(message) else (message, [])
+        )
+        moved += pieces
+        static += [] if stays is None else [stays]
+    if not moved or not any(message_text(m).strip() for m in filter(instructs, static)):
+        return list(messages), []
+    prompt = [*static, *messages[prefix:]]
+    question -= prefix - len(static)
     text = "\n".join(moved)
     if _at_work(prompt[question:]):
         prompt.append(HumanMessage(text))
@@ -237,19 +243,24 @@ def _at_work(turn: Sequence[BaseMessage]) -> bool:
 
 def _parted(
     message: BaseMessage, volatile: Callable[[str], object]
-) -> tuple[BaseMessage, list[str]]:
-    """A system message without what changes; as it is if nothing would be left."""
+) -> tuple[BaseMessage | None, list[str]]:
+    """A system message without what changes; None if nothing would be left."""
     content = message.content
     if isinstance(content, str):
         text, gone = parted(content, volatile)
-        return (_of(message, text), gone) if gone and text.strip() else (message, [])
+        if not gone:
+            return message, []
+        return (_of(message, text) if text.strip() else None), gone
     blocks: list[Any] = []
     moved: list[str] = []
     for block in content:
         stays, gone = _parted_block(block, volatile)
         moved += gone
         blocks += [] if stays is None else [stays]
-    return (_of(message, blocks), moved) if moved and blocks else (message, [])
+    if not moved:
+        return message, []
+    said = any(isinstance(b, str) or "text" in b for b in blocks)
+    return (_of(message, blocks) if said else None), moved
 
 
 def _parted_block(

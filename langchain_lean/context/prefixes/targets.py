@@ -1,6 +1,6 @@
 """The model a prompt is for, and what it takes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -48,11 +48,26 @@ def target_of(model: Any) -> Target:
         name, provider = model
         return Target(name, provider, cache_rules(name, provider), {})
     first, *others = (_one(each) for each in _models(model))
-    forms = {each.rules.dialect if each.rules else None for each in (first, *others)}
-    if len(forms) > 1:
+    if not others:
+        return first
+    rules = [each.rules for each in (first, *others) if each.rules]
+    forms = {(each.dialect, each.marks > 0) for each in rules}
+    if len(rules) <= len(others) or len(forms) > 1:
         reason = "the model's fallbacks do not take marks of the same form"
         return first._replace(rules=None, reason=reason)
-    return first
+    return first._replace(rules=_met(rules))
+
+
+def _met(rules: Sequence[CacheRules]) -> CacheRules:
+    """What all of several models take."""
+    return CacheRules(
+        dialect=rules[0].dialect,
+        minimum=max(each.minimum for each in rules),
+        marks=min(each.marks for each in rules),
+        tools=all(each.tools for each in rules),
+        hour=all(each.hour for each in rules),
+        exact=any(each.exact for each in rules),
+    )
 
 
 def _models(model: Any) -> list[Any]:

@@ -85,8 +85,8 @@ def controlled(tool: Any, control: Any, *, as_schema: bool = False) -> Any:
             there only, ChatAnthropic also on a tool, which it can send as strict.
     """
     if isinstance(tool, Mapping):
-        anthropic = "input_schema" in tool or tool.get("type") not in _FUNCTION
-        if anthropic:
+        served = tool.get("type") not in _FUNCTION and "properties" not in tool
+        if "input_schema" in tool or served:
             return {**tool, CACHE_CONTROL: control}
     elif isinstance(tool, BaseTool) and not as_schema:
         extras = {**(tool.extras or {}), CACHE_CONTROL: control}

@@ -1,6 +1,7 @@
 """Text that changes from call to call, found in the static part of a prompt."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -26,7 +27,10 @@ _TIME = (
     r"(?:\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?(?:\s?[ap]\.?m\b)?"
     r"|\d{1,2}\s?[ap]\.?m\b)"
 )
-_ZONE = r"(?:Z\b|[+-]\d{2}:?\d{2}\b|\(?\b(?:UTC|GMT|[A-Z]{3,4})\b(?:[+-]\d{1,2})?\)?)"
+_ZONE = (
+    r"(?:Z\b|[+-](?:0\d|1[0-4]):?[0-5]\d\b"
+    r"|\(?\b(?:UTC|GMT|[A-Z]{3,4})\b(?:[+-]\d{1,2})?\)?)"
+)
 _UNIX = r"\b\d{10}(?:\d{3})?\b"
 _CLOCK = rf"(?:{_UNIX}|{_DATE}|{_TIME}|{_WEEKDAY})"
 # The value of a clock and nothing else, to the end of a line.
@@ -72,6 +76,25 @@ _INSTRUCTS = re.compile(
     r"|answer|reply|use|assume|treat|remember|ignore|please)\b",
     re.IGNORECASE,
 )
+_CURRENT = re.compile(
+    r"current|present|today|(?<![a-z])now(?![a-z])|[今现]", re.IGNORECASE
+)
+_RECORD = re.compile(r"\s*[-*+•>#]?\s*[^\W\d_][^\n:=]{0,40}[:=]\s")
+_OTHER_WORDS = 4  # that a sentence on the current time may have beside it
+_OF_CLOCKS = frozenset(
+    """a am and as at date datetime day days gmt in is it its iso local now of on or pm
+    present present's right s server system th st nd rd the time timestamp timezone
+    today todays unix utc week weekday year month current currently zone""".split()  # noqa: SIM905
+)
+_WORD = re.compile(r"[a-z]+", re.IGNORECASE)
+_NAMES = re.compile(rf"{_MONTH}|{_WEEKDAY}", re.IGNORECASE)
+_SOON = re.compile(
+    rf"(?:current|present|today|now)(?![a-z])[^\n]{{0,60}}?(?:{_TIME}|{_UNIX})"
+    rf"|^[^\n]{{0,40}}{_DATE}(?:T|\s)\d{{1,2}}:\d{{2}}:\d{{2}}[^\n]{{0,40}}$"
+    r"|(?:request|session|trace|correlation|run|conversation|thread)(?:[\s_-]?id)?\s*"
+    r"[:=]\s*[0-9a-f]{8}-[0-9a-f]{4}-",
+    re.IGNORECASE | re.MULTILINE,
+)
 _LONGEST = 200  # characters of a line that is a label and its value
 _QUOTES = re.compile(r"[*`\"'“”]+|</[\w-]+>")
 _TAG = re.compile(r"<([\w-]+)>")
@@ -82,7 +105,7 @@ _EXAMPLE = re.compile(
     r"|output|example)\s?\d{0,3}\W{0,3}:",
     re.IGNORECASE,
 )
-_DATED = re.compile(_DATE, re.IGNORECASE)
+_TIMED = re.compile(rf"{_TIME}|{_UNIX}|\bid\b|[\s_-]id\b", re.IGNORECASE)
 
 
 def is_volatile(line: str) -> bool:
@@ -104,7 +127,11 @@ def is_volatile(line: str) -> bool:
         return True
     if short and _STAMP.fullmatch(plain):
         return True
-    return bool(_NOW.search(plain)) and not _INSTRUCTS.search(plain)
+    if not _NOW.search(plain) or _INSTRUCTS.search(plain):
+        return False
+    said = {word.lower() for word in _WORD.findall(_NAMES.sub("", plain))}
+    others = len(said - _OF_CLOCKS)
+    return others <= (_OTHER_WORDS if "current" in said else 0)
 
 
 def says_volatile(volatile: Volatile) -> Callable[[str], object]:
@@ -135,9 +162,10 @@ def changes_soon(message: BaseMessage) -> bool:
     if not instructs(message):
         return False
     content = message.content
-    texts = [content] if isinstance(content, str) else map(_text, content)
+    texts = [content] if isinstance(content, str) else list(map(_text, content))
     pieces = (piece for text in texts for piece in parted(text, is_volatile)[1])
-    return any(re.search(r"\d", _DATED.sub("", piece)) for piece in pieces)
+    timed = any(_TIMED.search(piece) for piece in pieces)
+    return timed or any(_SOON.search(text) for text in texts)
 
 
 def parted(text: str, volatile: Callable[[str], object]) -> tuple[str, list[str]]:
@@ -157,8 +185,10 @@ def parted(text: str, volatile: Callable[[str], object]) -> tuple[str, list[str]
     """
     kept: list[str] = []
     gone: list[str] = []
-    for line, whole in _lines(text):
-        rest, pieces = (line, []) if whole else _without(line, volatile)
+    records = _in_records(text) if volatile is is_volatile else set()
+    for number, (line, whole) in enumerate(_lines(text)):
+        stays = whole or number in records
+        rest, pieces = (line, []) if stays else _without(line, volatile)
         if pieces and _STAMP.fullmatch(line.strip()) and _is_label(kept):
             if _INSTRUCTS.search(kept[-1]):
                 rest, pieces = line, []
@@ -177,6 +207,28 @@ def _lines(text: str) -> Iterator[tuple[str, bool]]:
         stays = _JSON_MEMBER.match(line) or _EXAMPLE.match(line)
         yield line, fenced or has_fence or stays is not None
         fenced ^= line.lstrip().startswith(_FENCES)
+
+
+def _in_records(text: str) -> set[int]:
+    """The lines that tell the time of something else: a mail's, an order's.
+
+    They stand beside other labels with a value, or their label comes again. What is
+    called current is no part of a record.
+    """
+    lines = text.splitlines()
+    headers = [_RECORD.match(f"{line} ") for line in lines]
+    labels = [header[0].strip() if header else "" for header in headers]
+    often = Counter(labels)
+    pairs = zip(labels, lines, strict=True)
+    own = [bool(label) and is_volatile(line) for label, line in pairs]
+    found = set()
+    for number, (line, label) in enumerate(zip(lines, labels, strict=True)):
+        if not own[number] or _CURRENT.search(line):
+            continue
+        beside = [n for n in (number - 1, number + 1) if 0 <= n < len(lines)]
+        if often[label] > 1 or any(labels[n] and not own[n] for n in beside):
+            found.add(number)
+    return found
 
 
 def _is_label(kept: list[str]) -> bool:
