@@ -4,13 +4,11 @@ from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from tests.benchmarks.memory_methods import OURS, Figures, Rows
-from tests.benchmarks.retrieval_plot import BLUE, GREY, GRID, INK
+from tests.benchmarks.plots import BLUE, GREY, GRID, INK, written
 
 TITLE = "400 turns with 200 facts, Claude Sonnet 4.5 on Bedrock with its prompt cache"
 REFUSED = "hollow: Bedrock would refuse some of its prompts"
@@ -51,21 +49,15 @@ def draw(rows: Rows, path: Path) -> list[Path]:
     Returns:
         The files written.
     """
-    folder = path.is_dir() or not path.suffix
-    stem = path / "memory" if folder else path.with_suffix("")
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    files = [stem.with_suffix(suffix) for suffix in (".svg", ".png")]
-    with mpl.rc_context({"svg.hashsalt": "lean", "font.size": 10}):
-        figure = Figure(figsize=(9, 6), layout="constrained")
-        axes = figure.add_subplot()
+
+    def fill(axes: Axes) -> None:
         dress(axes, max(row.dollars for row in rows.values()))
         for name, row in rows.items():
             add(axes, name, row)
         axes.set_title(TITLE, loc="left", color=INK)
         axes.text(0.98, 0.03, REFUSED, transform=axes.transAxes, ha="right", color=INK)
-        figure.savefig(files[0], metadata={"Date": None})
-        figure.savefig(files[1], dpi=160)
-    return files
+
+    return written(path, "memory", (9, 6), fill)
 
 
 def dress(axes: Axes, dollars: float) -> None:

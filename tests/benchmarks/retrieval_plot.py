@@ -4,15 +4,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
+from tests.benchmarks.plots import (
+    BLUE,
+    GREEN,
+    GREY,
+    GRID,
+    INK,
+    OCHRE,
+    PLUM,
+    written,
+)
 from tests.benchmarks.retrieval_methods import Figures, Rows, ends, resampled
 
-BLUE, GREEN, OCHRE, PLUM, GREY = "#2f6690", "#5f8a6a", "#b07d3c", "#84648a", "#77797c"
-INK, GRID = "#333333", "#e6e6e6"
 TICKS = (0.02, 0.04, 0.08, 0.15, 0.25, 0.5, 1.0, 1.5)
 FIRST, LAST = 0, -1
 
@@ -70,22 +76,16 @@ def draw(rows: Rows, promised: Mapping[float, float], path: Path) -> list[Path]:
     Returns:
         The files written.
     """
-    folder = path.is_dir() or not path.suffix
-    stem = path / "retrieval" if folder else path.with_suffix("")
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    files = [stem.with_suffix(suffix) for suffix in (".svg", ".png")]
-    with mpl.rc_context({"svg.hashsalt": "lean", "font.size": 10}):
-        figure = Figure(figsize=(9, 6.4), layout="constrained")
-        axes = figure.add_subplot()
+
+    def fill(axes: Axes) -> None:
         dress(axes)
         for name, style in STYLES.items():
             add(axes, name, rows[name], style)
         add_ours(axes, rows["ours"])
         add_promised(axes, promised)
         explain(axes, [*rows["fused"]])
-        figure.savefig(files[0], metadata={"Date": None})
-        figure.savefig(files[1], dpi=160)
-    return files
+
+    return written(path, "retrieval", (9, 6.4), fill)
 
 
 def dress(axes: Axes) -> None:

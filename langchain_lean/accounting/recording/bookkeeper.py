@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from langchain_lean.accounting.entry import LedgerEntry, Step
+from langchain_lean.accounting.left_out import spared
 from langchain_lean.accounting.notices import Notice
 from langchain_lean.accounting.prices import table as price_table
 from langchain_lean.accounting.prices.book import PriceBook
@@ -20,7 +21,7 @@ from langchain_lean.accounting.recording.calls import bare_entry, to_entry
 from langchain_lean.accounting.recording.events import Finished, Outcome
 from langchain_lean.accounting.recording.fingerprints import Fingerprints
 from langchain_lean.accounting.recording.reading import Reading, read_usage
-from langchain_lean.accounting.savings import Saving, spared
+from langchain_lean.accounting.savings import Saving
 from langchain_lean.accounting.store import Batch, LedgerStore, open_store
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.errors import StorageError
@@ -306,11 +307,20 @@ class Bookkeeper:
                     at=entry.start,
                 )
             )
-        if _answered(entry) and not isinstance(outcome.call.prompt, str):
-            savings += spared(outcome.call.prompt, entry)
+        savings += self._spared(outcome, entry)
         if reading.usage.input and not reading.estimated and entry.kind == "chat":
             self._observations.append((outcome, reading.usage.input))
         return entry
+
+    def _spared(self, outcome: Outcome, entry: LedgerEntry) -> list[Saving]:
+        prompt = outcome.call.prompt
+        if isinstance(prompt, str) or not _answered(entry):
+            return []
+        try:
+            return list(spared(prompt, entry))
+        except Exception as error:
+            self._warn(f"A saving could not be read: {type(error).__name__}")
+            return []
 
     def _step(self, finished: Finished) -> Step:
         mark = self._fingerprints.text

@@ -58,12 +58,6 @@ class Conversation:
         """What stays in any case: the head, and what stands for earlier messages."""
         return [*self.head, *([self.standing] if self.standing else [])]
 
-    @property
-    def moved(self) -> Sequence[BaseMessage]:
-        """The summary and all behind it, which a compression gives a new place."""
-        places = (n for n, each in enumerate(self.messages) if each is self.standing)
-        return self.messages[next(places, len(self.messages)) :]
-
     def without(
         self, leaving: Sequence[BaseMessage], summary: Summary
     ) -> list[BaseMessage]:

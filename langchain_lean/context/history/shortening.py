@@ -108,26 +108,29 @@ class Shortener:
         if by_id and any(message.id is None for message in selection.leaving):
             msg = "SummaryMemory needs messages with ids, which add_messages gives."
             raise ConfigurationError(msg)
-        if not self.rules.sums_up:
-            return self._left_out(conversation, selection)
         hard_limit = self.rules.hard_limit
         too_long = hard_limit is not None and self.sizes.exceed(messages, hard_limit)
-        if not (self.rules.always or too_long or self._pays(conversation, selection)):
+        asked = too_long or self.rules.always or not self.rules.sums_up
+        if not (asked or self._pays(conversation, selection)):
             return as_it_is
+        if self._room(conversation) < self.rules.keep_tokens:
+            _tell(action="crowded", reason="what must stay takes most of max_tokens")
+        if not self.rules.sums_up:
+            return self._left_out(conversation, selection)
         try:
             return (yield from self._summed_up(conversation, selection))
         except NoSummaryError as error:
             _tell(action="kept", reason=f"the summarizer gave no summary: {error}")
         return self._trimmed(conversation) if too_long else as_it_is
 
+    def _room(self, conversation: Conversation) -> int:
+        """Tokens that what must stay leaves free."""
+        return self.rules.max_tokens - self.sizes.prompt(conversation.fixed)
+
     def _selection(self, conversation: Conversation) -> Selection:
         """What leaves, so that half of the room beside what must stay is free again."""
-        room = self.rules.max_tokens - self.sizes.prompt(conversation.fixed)
-        keep = self.rules.keep_tokens
-        selection = self._select(conversation, min(keep, room // 2))
-        if selection.leaving and room < keep:
-            _tell(action="crowded", reason="what must stay takes most of max_tokens")
-        return selection
+        room = self._room(conversation)
+        return self._select(conversation, min(self.rules.keep_tokens, room // 2))
 
     def _select(self, conversation: Conversation, keep: int) -> Selection:
         return select(
@@ -162,10 +165,10 @@ class Shortener:
 
     def _calls_to_come(self, conversation: Conversation) -> int:
         earlier = conversation.summary or Summary()
-        answers = earlier.answers + count_of("ai", conversation.body)
+        answers = earlier.answers + _count_of("ai", conversation.body)
         if self.rules.remaining_turns is None:
             return answers
-        turns = earlier.turns + count_of("human", conversation.body)
+        turns = earlier.turns + _count_of("human", conversation.body)
         return round(self.rules.remaining_turns * max(1.0, answers / max(turns, 1)))
 
     def _summed_up(self, conversation: Conversation, selection: Selection) -> Asking:
@@ -224,8 +227,8 @@ class Shortener:
         summary = Summary(
             text=earlier.text if text is None else text,
             messages=earlier.messages + len(leaving),
-            turns=earlier.turns + count_of("human", leaving),
-            answers=earlier.answers + count_of("ai", leaving),
+            turns=earlier.turns + _count_of("human", leaving),
+            answers=earlier.answers + _count_of("ai", leaving),
             tokens=earlier.tokens + self.sizes.about(leaving),
             unread=earlier.unread + unread,
             cut=earlier.cut + cut,
@@ -241,7 +244,7 @@ class Shortener:
         return Short(conversation.without(leaving, summary), summary, leaving)
 
 
-def count_of(kind: str, messages: Sequence[BaseMessage]) -> int:
+def _count_of(kind: str, messages: Sequence[BaseMessage]) -> int:
     """How many messages have a role."""
     return sum(role(message) == kind for message in messages)
 

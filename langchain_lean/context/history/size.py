@@ -7,7 +7,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 
-from langchain_lean.accounting.savings import would_be_cached
+from langchain_lean.accounting.left_out import would_be_cached
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.accounting.usage import TokenUsage
 from langchain_lean.errors import UsageError

@@ -9,12 +9,10 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage, HumanMessage
 
-from langchain_lean.accounting.savings import LeftOut
+from langchain_lean.accounting.left_out import LeftOut
 from langchain_lean.context.history.transcript import NOTHING
 
-BASELINE = "the whole history"
-"""What savings of a memory are compared with."""
-
+_BASELINE = "the whole history"
 _KEY = "lean_summary"
 _OPENING = "[Summary of the earlier conversation: a record, not a request]"
 _UNREAD = "[{count} earlier messages were left out without a summary]"
@@ -63,7 +61,7 @@ class Summary:
         left = LeftOut(
             lever="memory",
             tokens=self.spared,
-            baseline=BASELINE,
+            baseline=_BASELINE,
             id=self._digest(),
             cached=self.cached,
             moved=self.moved,

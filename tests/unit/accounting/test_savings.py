@@ -6,17 +6,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import AsyncCallbackHandler, CallbackManager
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
 
 from langchain_lean import TokenLedger, TokenUsage, report_saving, track
-from langchain_lean.accounting.savings import LeftOut, caches_by_itself
+from langchain_lean.accounting.left_out import LeftOut
+from langchain_lean.accounting.savings import caches_by_itself
 
 Make = Callable[..., Any]
 USAGE = TokenUsage(input=1000)
@@ -194,6 +197,18 @@ class TestLeftOut:
         saved = ledger.savings().levers["memory"]
         assert saved.count == 3
         assert saved.baselines == ("all",)
+
+    def test_a_mark_that_cannot_be_read_does_not_cost_the_entry(
+        self, ledger: TokenLedger
+    ) -> None:
+        odd = HumanMessage("Hi.")
+        object.__setattr__(odd, "additional_kwargs", None)
+        message = AIMessage("Yes.", response_metadata={"model_name": "test-model"})
+        result = LLMResult(generations=[[ChatGeneration(message=message)]])
+        run = uuid4()
+        ledger.on_chat_model_start({}, [[odd]], run_id=run)
+        ledger.on_llm_end(result, run_id=run)
+        assert ledger.totals().calls == 1
 
     def test_a_message_that_stands_twice_counts_once(
         self, ledger: TokenLedger, model: Make
