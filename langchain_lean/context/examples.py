@@ -19,7 +19,7 @@ from langchain_lean.accounting.metered import metered
 from langchain_lean.accounting.reporting import report_saving
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.accounting.usage import TokenUsage
-from langchain_lean.context.checks import checked_count, checked_number
+from langchain_lean.checks import checked_count, checked_number
 from langchain_lean.context.fewest import (
     FewestExamples,
     afewest_examples,

@@ -7,7 +7,7 @@ import math
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from langchain_lean.context.checks import checked_number, is_finite
+from langchain_lean.checks import checked_number, is_finite
 from langchain_lean.context.shots import (
     Example,
     checked_example,

@@ -20,7 +20,7 @@ from langgraph.graph import MessagesState
 from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.budgets.model import BudgetedModel
-from langchain_lean.context.checks import checked_count
+from langchain_lean.checks import checked_count
 from langchain_lean.context.history import transcript
 from langchain_lean.context.history.remembered import Remembered
 from langchain_lean.context.history.selection import Pin, summary_ahead

@@ -22,6 +22,7 @@ from langchain_core.runnables.retry import RunnableRetry
 from pydantic import BaseModel
 
 from langchain_lean.budgets.model import BudgetedModel
+from langchain_lean.checks import checked_count
 from langchain_lean.context.answers.json_answer import JsonAnswer, noted
 from langchain_lean.context.answers.json_end import brackets_of, ends_at_first_brace
 from langchain_lean.context.answers.output_model import (
@@ -30,8 +31,6 @@ from langchain_lean.context.answers.output_model import (
     OutputModel,
     inside,
 )
-from langchain_lean.context.answers.stop_sequences import takes_stop
-from langchain_lean.context.checks import checked_count
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.messages import prompt_messages, role
 from langchain_lean.models import (
@@ -41,6 +40,7 @@ from langchain_lean.models import (
     ended_on_cap,
     thinking_budget,
 )
+from langchain_lean.stop_sequences import takes_stop
 
 
 class ConciseModel(OutputModel):

@@ -15,12 +15,14 @@ PACKAGE = Path(langchain_lean.__file__).parent
 FLOORS = (
     (
         "errors",
+        "checks",
         "messages",
         "models",
         "embeddings",
         "lifecycle",
         "sqlite_file",
         "steps",
+        "stop_sequences",
     ),
     ("accounting",),
     ("budgets",),

@@ -12,7 +12,7 @@ from langchain_core.runnables import Runnable
 
 from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.tokens.counter import TokenCounter
-from langchain_lean.context.checks import checked_count
+from langchain_lean.checks import checked_count
 from langchain_lean.context.prefixes.limits import CacheRules, Lifetime
 from langchain_lean.context.prefixes.marks import (
     TOOLS,

@@ -10,7 +10,7 @@ from typing import Literal
 from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.prices.cost import exact
 from langchain_lean.accounting.usage import TokenUsage
-from langchain_lean.context.checks import checked_count
+from langchain_lean.checks import checked_count
 from langchain_lean.context.prefixes.limits import CacheRules, Lifetime, cache_rules
 from langchain_lean.errors import ConfigurationError
 
