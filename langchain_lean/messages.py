@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import (
     AIMessage,
     BaseMessage,
     HumanMessage,
+    SystemMessage,
     ToolCall,
     ToolMessage,
     convert_to_messages,
 )
 from langchain_core.prompt_values import PromptValue
+
+from langchain_lean.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from langchain_core.language_models import LanguageModelInput
@@ -217,7 +220,59 @@ def prompt_messages(prompt: "LanguageModelInput") -> list[BaseMessage]:
     return convert_to_messages([prompt] if isinstance(prompt, str) else prompt)
 
 
-def note(message: AIMessage, *, lever: str, action: str, reason: str) -> None:
+def state_messages(state: Any, key: str, *, taker: str) -> list[BaseMessage] | None:
+    """The messages of a graph's state.
+
+    Args:
+        state: A mapping or an object.
+        key: Where it has them.
+        taker: Who asks, for the error.
+
+    Returns:
+        Its messages; None where the state has none under that key.
+
+    Raises:
+        ConfigurationError: If something else stands there.
+    """
+    found = state.get(key) if isinstance(state, Mapping) else getattr(state, key, None)
+    start = found[:1] if isinstance(found, list | tuple) else [found]
+    if found is None or all(isinstance(message, BaseMessage) for message in start):
+        return found if found is None else list(found)
+    raise ConfigurationError(not_taken(taker, key, start[0]))
+
+
+def not_taken(taker: str, key: str, given: object) -> str:
+    """What to say of something that is neither messages nor a state with them."""
+    return (
+        f"{taker} takes messages, a prompt, or a state with {key!r}, "
+        f"not {type(given).__name__}."
+    )
+
+
+def instructed(messages: Sequence[BaseMessage], instruction: str) -> list[BaseMessage]:
+    """The messages with an instruction at the end of the first system message.
+
+    There it disturbs no cached prefix as long as it stays the same.
+
+    Args:
+        messages: A prompt; gets a system message where it has none.
+        instruction: What is to stand there.
+    """
+    for index, message in enumerate(messages):
+        if role(message) == "system":
+            content: Any = message.content
+            if isinstance(content, str):
+                content = f"{content}\n\n{instruction}" if content else instruction
+            else:
+                content = [*content, {"type": "text", "text": instruction}]
+            extended = message.model_copy(update={"content": content})
+            return [*messages[:index], extended, *messages[index + 1 :]]
+    return [SystemMessage(instruction), *messages]
+
+
+def note(
+    message: AIMessage, *, lever: str, action: str, reason: str, **details: object
+) -> None:
     """Say on an answer what was done to it, in `response_metadata["lean"]`.
 
     Args:
@@ -225,8 +280,9 @@ def note(message: AIMessage, *, lever: str, action: str, reason: str) -> None:
         lever: Who did it, such as `budget`.
         action: What was done, in a word.
         reason: Why, or how far it went, without anything a user wrote.
+        details: What else is to be read from it, as plain values.
     """
-    done = {"lever": lever, "action": action, "reason": reason}
+    done = {"lever": lever, "action": action, "reason": reason, **details}
     notes = message.response_metadata.get("lean", [])
     message.response_metadata["lean"] = [*notes, done]
 

@@ -113,13 +113,23 @@ def own_call(config: RunnableConfig, source: str) -> RunnableConfig:
         The same, marked so that a ledger knows whose cost it is and no stream of a
         graph or an agent shows the answer.
     """
+    return hidden_call(config, {"lc_source": source})
+
+
+def hidden_call(config: RunnableConfig, metadata: Mapping[str, Any]) -> RunnableConfig:
+    """The configuration of a call whose answer no stream is to show.
+
+    Args:
+        config: The configuration of the run it is part of.
+        metadata: What the call's metadata is to say, too.
+    """
     # Who runs no agent has not imported it, and has no stream that would look for it.
     agents = sys.modules.get(_MARKS_INTERNAL_CALLS)
     internal = agents.internal_call_metadata() if agents else {}
     return {
         **config,
         "tags": [*(config.get("tags") or []), "nostream"],
-        "metadata": {**(config.get("metadata") or {}), **internal, "lc_source": source},
+        "metadata": {**(config.get("metadata") or {}), **internal, **metadata},
     }
 
 

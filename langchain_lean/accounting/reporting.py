@@ -1,4 +1,6 @@
-"""The one way a lever says what it saved or left out, and a guard what it refused."""
+"""The one way a lever says what it saved, left out or rejected, and a guard what it
+refused.
+"""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -17,6 +19,7 @@ from langchain_lean.accounting.recording.events import (
     BLOCKED_EVENT,
     NO_RUN,
     NOTICE_EVENT,
+    REJECTED_EVENT,
     SAVING_EVENT,
 )
 from langchain_lean.accounting.recording.recorder import recorders
@@ -103,6 +106,25 @@ def report_notice(
     with _logged("A notice"):
         notice = Notice(lever=lever, action=action, reason=reason, id=str(uuid4()))
         _tell(NOTICE_EVENT, asdict(notice), callbacks)
+
+
+def report_rejected(trial: str, *, source: str, callbacks: Any = None) -> None:
+    """Report that an answer was not good enough and is shown to nobody.
+
+    Its calls then stand in the ledger as made on the lever's own behalf, so that their
+    cost is subtracted from what it saved. Goes the way `report_saving` goes; never
+    raises.
+
+    Args:
+        trial: What the calls have in their metadata under
+            `langchain_lean.accounting.recording.events.TRIAL`. A ledger remembers the
+            newest 1,000 of these.
+        source: The lever's name, which becomes the `source` of the calls.
+        callbacks: A callback manager or handlers to tell, instead of the running
+            configuration's.
+    """
+    with _logged("A rejected answer"):
+        _tell(REJECTED_EVENT, {"trial": trial, "source": source}, callbacks)
 
 
 def report_blocked(

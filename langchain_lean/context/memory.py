@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
 from itertools import takewhile
 from typing import Any
@@ -35,7 +35,12 @@ from langchain_lean.context.history.summary import Summary
 from langchain_lean.context.history.views import continued, distinct, update
 from langchain_lean.context.history.worth import prices_of
 from langchain_lean.errors import ConfigurationError
-from langchain_lean.messages import is_static, prompt_messages
+from langchain_lean.messages import (
+    is_static,
+    not_taken,
+    prompt_messages,
+    state_messages,
+)
 from langchain_lean.models import (
     capped,
     chat_model_of,
@@ -308,20 +313,10 @@ class SummaryMemory(Runnable[Any, Any]):
         return self._rules.sums_up and summary.unread > 0
 
     def _of_state(self, state: Any, key: str) -> Sequence[BaseMessage]:
-        has = state.get if isinstance(state, Mapping) else partial(getattr, state)
-        found = has(key, None)
-        if found is None and key == self._short_key:
-            return ()
-        start = found[:1] if isinstance(found, list | tuple) else [found]
-        if not all(isinstance(message, BaseMessage) for message in start):
-            other = type(state if found is None else start[0]).__name__
-            msg = (
-                "SummaryMemory takes messages, a prompt, or a state with "
-                f"{key!r}, not {other}."
-            )
-            raise ConfigurationError(msg)
-        messages: Sequence[BaseMessage] = found
-        return messages
+        messages = state_messages(state, key, taker="SummaryMemory")
+        if messages is None and key == self._messages_key:
+            raise ConfigurationError(not_taken("SummaryMemory", key, state))
+        return messages or ()
 
 
 def _window(model: Runnable[Any, Any] | None) -> int | None:

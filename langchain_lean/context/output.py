@@ -13,8 +13,6 @@ from typing import Any, Self
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import (
     AIMessage,
-    BaseMessage,
-    SystemMessage,
 )
 from langchain_core.runnables import Runnable, RunnableWithFallbacks
 from langchain_core.runnables.base import RunnableBindingBase
@@ -32,7 +30,7 @@ from langchain_lean.context.answers.output_model import (
     inside,
 )
 from langchain_lean.errors import ConfigurationError
-from langchain_lean.messages import prompt_messages, role
+from langchain_lean.messages import instructed, prompt_messages
 from langchain_lean.models import (
     TOOLS,
     capped,
@@ -61,7 +59,7 @@ class ConciseModel(OutputModel):
         )
 
     def _call(self, input_: LanguageModelInput, options: Mapping[str, Any]) -> Call:
-        sent = _instructed(prompt_messages(input_), self.instruction)
+        sent = instructed(prompt_messages(input_), self.instruction)
         return Call(sent, options, _ConciseAnswer(self.has_cap))
 
 
@@ -232,20 +230,6 @@ class _ConciseAnswer(AsItIs):
             if holds and action in self._left:
                 piece = noted(piece, action, self._left.pop(action))
         return piece
-
-
-def _instructed(messages: list[BaseMessage], instruction: str) -> list[BaseMessage]:
-    """The messages with an instruction at the end of the first system message."""
-    for index, message in enumerate(messages):
-        if role(message) == "system":
-            content: Any = message.content
-            if isinstance(content, str):
-                content = f"{content}\n\n{instruction}" if content else instruction
-            else:
-                content = [*content, {"type": "text", "text": instruction}]
-            extended = message.model_copy(update={"content": content})
-            return [*messages[:index], extended, *messages[index + 1 :]]
-    return [SystemMessage(instruction), *messages]
 
 
 def _may_call_tools(options: Mapping[str, Any]) -> bool:

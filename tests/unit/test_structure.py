@@ -15,6 +15,7 @@ PACKAGE = Path(langchain_lean.__file__).parent
 FLOORS = (
     (
         "errors",
+        "answers",
         "checks",
         "messages",
         "models",

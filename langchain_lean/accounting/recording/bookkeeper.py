@@ -18,9 +18,14 @@ from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.prices.cost import exact
 from langchain_lean.accounting.recording.background import Background
 from langchain_lean.accounting.recording.calls import bare_entry, to_entry
-from langchain_lean.accounting.recording.events import Finished, Outcome
+from langchain_lean.accounting.recording.events import (
+    Finished,
+    Outcome,
+    Rejected,
+)
 from langchain_lean.accounting.recording.fingerprints import Fingerprints
 from langchain_lean.accounting.recording.reading import Reading, read_usage
+from langchain_lean.accounting.recording.trials import Trials
 from langchain_lean.accounting.savings import Saving
 from langchain_lean.accounting.store import Batch, LedgerStore, open_store
 from langchain_lean.accounting.tokens.counter import TokenCounter
@@ -89,6 +94,7 @@ class Bookkeeper:
         self._unwritten: deque[Batch] = deque()
         self._unexported: deque[LedgerEntry] = deque()
         self._told: set[str] = set()
+        self._trials = Trials()
         self._learned_since = False
         self._collected = time.perf_counter()
         self._collecting = threading.RLock()
@@ -230,8 +236,9 @@ class Bookkeeper:
             self._warn(f"A batch could not be kept: {type(error).__name__}")
 
     def _batch(self) -> Batch:
-        batch = self._drained()
+        batch, again = self._drained()
         if price_table.loaded():
+            again = [self._priced(entry) for entry in again]
             batch = replace(
                 batch,
                 entries=[self._priced(entry) for entry in batch.entries],
@@ -243,11 +250,13 @@ class Bookkeeper:
         self._texts.clear()
         for run_id in feedback:
             self._feedback.pop(run_id, None)
-        return replace(batch, texts=texts, feedback=feedback)
+        entries = [*batch.entries, *again]
+        return replace(batch, entries=entries, texts=texts, feedback=feedback)
 
-    def _drained(self) -> Batch:
-        """What came, by kind."""
+    def _drained(self) -> tuple[Batch, list[LedgerEntry]]:
+        """What came, by kind, and what came before and is another lever's now."""
         entries: list[LedgerEntry] = []
+        rejected: dict[str, LedgerEntry] = {}
         steps: list[Step] = []
         savings: list[Saving] = []
         notices: list[Notice] = []
@@ -262,11 +271,16 @@ class Bookkeeper:
                     savings.append(event)
                 elif isinstance(event, Notice):
                     notices.append(event)
+                elif isinstance(event, Rejected):
+                    found = self._trials.rejected(event)
+                    rejected.update((entry.run_id, entry) for entry in found)
                 else:
                     steps.append(self._step(event))
             except Exception as error:
                 self._warn(f"An event was lost: {type(error).__name__}")
-        return Batch(entries=entries, steps=steps, savings=savings, notices=notices)
+        entries = [rejected.pop(entry.run_id, entry) for entry in entries]
+        batch = Batch(entries=entries, steps=steps, savings=savings, notices=notices)
+        return batch, [*rejected.values()]
 
     def _priced(self, item: Priceable) -> Priceable:
         try:
@@ -295,6 +309,7 @@ class Bookkeeper:
             entry = bare_entry(outcome, reading)
         if reading.problem:
             self._warn(f"The provider's usage was refused: {reading.problem}")
+        self._trials.note(outcome, entry)
         if reading.avoided is not None and entry.model is not None:
             savings.append(
                 Saving(

@@ -27,6 +27,11 @@ StepKind = Literal["run", "retriever", "tool"]
 SAVING_EVENT = "langchain_lean.saving"
 NOTICE_EVENT = "langchain_lean.notice"
 BLOCKED_EVENT = "langchain_lean.blocked"
+REJECTED_EVENT = "langchain_lean.rejected"
+
+TRIAL = "lean_trial"
+"""The key in a call's metadata that says its answer may yet be rejected, and names it
+for `report_rejected`."""
 
 NO_RUN = UUID(int=0)
 """Stands for the run of an event that is told where none is known."""
@@ -223,5 +228,18 @@ class Finished:
     documents: tuple[str, ...] = ()
 
 
-Event: TypeAlias = "Outcome | Finished | Saving | Notice"
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An answer on trial was rejected: its calls were made on the lever's own behalf.
+
+    Attributes:
+        trial: What its calls have in their metadata under `TRIAL`.
+        source: The lever that rejected it.
+    """
+
+    trial: str
+    source: str
+
+
+Event: TypeAlias = "Outcome | Finished | Saving | Notice | Rejected"
 """What a recorder hands on."""

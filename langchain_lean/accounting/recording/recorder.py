@@ -19,9 +19,11 @@ from langchain_lean.accounting.recording.events import (
     BLOCKED_EVENT,
     NO_RUN,
     NOTICE_EVENT,
+    REJECTED_EVENT,
     SAVING_EVENT,
     Call,
     Outcome,
+    Rejected,
     model_asked,
 )
 from langchain_lean.accounting.recording.traces import Traces
@@ -278,7 +280,7 @@ class Recorder(CarefulHandler):
     def on_custom_event(
         self, name: str, data: Any, *, run_id: UUID, **kwargs: Any
     ) -> None:
-        """Note a saving, a notice or a refused call."""
+        """Note a saving, a notice, a rejected answer or a refused call."""
         if name == SAVING_EVENT:
             from langchain_lean.accounting.savings import Saving
 
@@ -288,6 +290,8 @@ class Recorder(CarefulHandler):
 
             where = None if run_id == NO_RUN else str(run_id)
             self._received(Notice.from_event(data, run_id=where))
+        elif name == REJECTED_EVENT:
+            self._received(Rejected(**data))
         elif name == BLOCKED_EVENT:
             self._block(data)
 

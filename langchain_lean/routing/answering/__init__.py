@@ -1,0 +1,1 @@
+"""How a ladder of models answers: who is asked, what is held back, what it costs."""

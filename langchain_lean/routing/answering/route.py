@@ -1,0 +1,172 @@
+"""What became of a request: who answered, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Literal, TypedDict
+
+from langchain_core.messages import AIMessage, BaseMessage
+from langgraph.graph import MessagesState
+
+from langchain_lean.messages import last_human_index, note, role
+from langchain_lean.routing.verdict import LEVER, Verdict
+
+Question = Literal["screen", "judge"]
+
+
+class RouteVerdict(TypedDict):
+    """One verdict, as plain values.
+
+    Attributes:
+        model: The model it is about.
+        question: `screen` before an answer, `judge` after it.
+        policy: What the policy is called.
+        escalate: Whether a stronger model was needed.
+        score: How sure it was that the cheaper answer is good, from 0 to 1.
+        reason: Why.
+    """
+
+    model: str
+    question: Question
+    policy: str
+    escalate: bool
+    score: float | None
+    reason: str
+
+
+class Route(TypedDict):
+    """Who answers and why, as plain values that any checkpointer keeps.
+
+    Attributes:
+        model: Who answers, by the router's name for it.
+        escalated: Whether that is a stronger model than the one that was asked first.
+        reason: Why, in a few words.
+        verdicts: What the policy said, in order.
+        decision_usd: Dollars that the decision cost, as text: answers that were
+            rejected, and calls that screened or judged; None where no price is known.
+    """
+
+    model: str
+    escalated: bool
+    reason: str
+    verdicts: list[RouteVerdict]
+    decision_usd: str | None
+
+
+class RouteState(MessagesState):
+    """The state of a graph with a router; LangGraph drops keys that a schema lacks.
+
+    Attributes:
+        route: Who answered last, and why.
+    """
+
+    route: Route
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What has become of a request so far.
+
+    Attributes:
+        first: Who was to be asked first, by the place in the ladder.
+        reason: Why it is where it is.
+        verdicts: What the policy said.
+        rejected: The trials whose answers nobody sees.
+        over_budget: A stronger model could not be asked.
+    """
+
+    first: int
+    reason: str
+    verdicts: tuple[RouteVerdict, ...] = ()
+    rejected: tuple[str, ...] = ()
+    over_budget: bool = False
+
+    def told(
+        self, verdict: Verdict, *, model: str, question: Question, policy: str
+    ) -> Course:
+        """The course after one more verdict."""
+        row = RouteVerdict(
+            model=model,
+            question=question,
+            policy=policy,
+            escalate=verdict.escalate,
+            score=verdict.score,
+            reason=verdict.reason,
+        )
+        reason = verdict.reason or self.reason
+        return replace(self, verdicts=(*self.verdicts, row), reason=reason)
+
+    def without(self, trial: str | None) -> Course:
+        """The course after an answer was rejected."""
+        return replace(self, rejected=(*self.rejected, *filter(None, [trial])))
+
+    def back_to(self, trial: str | None) -> Course:
+        """The course where a rejected answer has to do after all."""
+        return replace(self, rejected=tuple(t for t in self.rejected if t != trial))
+
+    def route(self, name: str, place: int, cost: Decimal | None) -> Route:
+        """What is kept of it.
+
+        Args:
+            name: Who answers.
+            place: Where that stands in the ladder.
+            cost: Dollars the decision cost.
+        """
+        return Route(
+            model=name,
+            escalated=place > self.first,
+            reason=self.reason,
+            verdicts=list(self.verdicts),
+            decision_usd=None if cost is None else f"{cost.normalize():f}",
+        )
+
+
+def noted(answer: AIMessage, route: Route, *, over_budget: bool) -> AIMessage:
+    """The answer with its route in `response_metadata["lean"]`; a copy.
+
+    The answer itself may stand in a cache.
+
+    Args:
+        answer: The answer.
+        route: Who gave it, and why.
+        over_budget: A stronger model was needed and could not be asked.
+    """
+    metadata = dict(answer.response_metadata)
+    copy = answer.model_copy(update={"response_metadata": metadata})
+    action = "escalated" if route["escalated"] else "answered"
+    action = "kept" if over_budget else action
+    note(copy, lever=LEVER, action=action, reason=route["reason"], route=route)
+    return copy
+
+
+def answered_by(
+    messages: Sequence[BaseMessage], names: Collection[str], *, in_turn: bool
+) -> str | None:
+    """The model of a ladder that gave the last answer of a chat.
+
+    Args:
+        messages: The chat.
+        names: The models of the ladder.
+        in_turn: Look at the last turn only: at the steps of an agent.
+
+    Returns:
+        Its name, as the router noted it on the answer; None if it gave none.
+    """
+    start = last_human_index(messages) + 1 if in_turn else 0
+    for message in reversed(messages[start:]):
+        if role(message) == "ai":
+            name = _noted_route(message).get("model")
+            if name in names:
+                return str(name)
+    return None
+
+
+def _noted_route(message: BaseMessage) -> Mapping[str, Any]:
+    notes = message.response_metadata.get("lean")
+    for done in reversed(notes if isinstance(notes, list) else []):
+        if isinstance(done, Mapping) and done.get("lever") == LEVER:
+            route = done.get("route")
+            return route if isinstance(route, Mapping) else {}
+    return {}

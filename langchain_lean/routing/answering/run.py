@@ -1,0 +1,225 @@
+"""One request on its way: asks models and policies, shows, and says what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Generator,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing, closing
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+from langchain_core.callbacks import BaseCallbackManager
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
+
+from langchain_lean.accounting.recording.events import TRIAL
+from langchain_lean.accounting.reporting import (
+    report_notice,
+    report_rejected,
+    report_saving,
+)
+from langchain_lean.accounting.tokens.counter import TokenCounter
+from langchain_lean.accounting.usage import TokenUsage
+from langchain_lean.models import hidden_call
+from langchain_lean.routing.answering.costs import ANSWERS, Costs
+from langchain_lean.routing.answering.decision import (
+    Asking,
+    Decision,
+    Request,
+    Showing,
+    Step,
+)
+from langchain_lean.routing.answering.route import Route, noted
+from langchain_lean.routing.answering.showing import show, shows_tokens
+from langchain_lean.routing.opinions import Opinion
+from langchain_lean.routing.verdict import LEVER
+
+
+@dataclass(slots=True)
+class Run:
+    """One request on its way.
+
+    Attributes:
+        request: What is to be answered.
+        config: The configuration of the run, with `costs` among its callbacks.
+        costs: Takes down what its calls use.
+        counter: Counts tokens.
+        options: Options of the calls that answer.
+        streams: Somebody reads the pieces.
+        shows: A graph shows tokens to somebody.
+        answer: The answer, in the end.
+        route: Who gave it, and why.
+    """
+
+    request: Request
+    config: RunnableConfig
+    costs: Costs
+    counter: TokenCounter
+    options: Mapping[str, Any]
+    streams: bool
+    shows: bool = field(init=False)
+    answer: AIMessage = field(init=False)
+    route: Route = field(init=False)
+
+    def __post_init__(self) -> None:
+        callbacks: Any = self.config.get("callbacks")
+        if isinstance(callbacks, BaseCallbackManager):
+            callbacks.add_handler(self.costs, inherit=True)
+        self.shows = shows_tokens(self.config)
+        # What a policy calls is a part of this run; the context is the run's own.
+        var_child_runnable_config.set(self.config)
+
+    def answering(self) -> Generator[Step, Any, None]:
+        """What is to be asked and shown until an answer stands."""
+        decision = yield from self.request.answered()
+        self._settle(decision)
+        said = {"lean": self.answer.response_metadata["lean"][-1:]}
+        last = AIMessageChunk(content="", id=self.answer.id, response_metadata=said)
+        yield Showing([last])
+
+    def screening(self) -> Generator[Step, Any, None]:
+        """What is to be asked until it is decided who is to answer."""
+        place, course = yield from self.request.screened()
+        name = self.request.ladder.names[place]
+        self.route = course.route(name, place, self.costs.decision(()))
+
+    def pieces(self, steps: Generator[Step, Any, None]) -> Iterator[AIMessageChunk]:
+        """Take the steps; give the pieces of the answer as they can be shown."""
+        given: Any = None
+        error: Exception | None = None
+        while True:
+            try:
+                step = steps.send(given) if error is None else steps.throw(error)
+            except StopIteration:
+                return
+            given = error = None
+            try:
+                if isinstance(step, Opinion):
+                    given = step.ask()
+                elif isinstance(step, Showing):
+                    yield from self._shown(step.pieces)
+                elif self._is_streamed(step):
+                    yield from self._stream(step)
+                    given = step.held.message()
+                else:
+                    given = step.rung.model.invoke(
+                        step.attempt.messages, self._config(step), **self._options(step)
+                    )
+            except Exception as problem:
+                error = problem
+
+    async def apieces(
+        self, steps: Generator[Step, Any, None]
+    ) -> AsyncIterator[AIMessageChunk]:
+        """`pieces` for asyncio."""
+        given: Any = None
+        error: Exception | None = None
+        while True:
+            try:
+                step = steps.send(given) if error is None else steps.throw(error)
+            except StopIteration:
+                return
+            given = error = None
+            try:
+                if isinstance(step, Opinion):
+                    given = await step.aask()
+                elif isinstance(step, Showing):
+                    for piece in self._shown(step.pieces):
+                        yield piece
+                elif self._is_streamed(step):
+                    async with aclosing(self._astream(step)) as pieces:
+                        async for piece in pieces:
+                            yield piece
+                    given = step.held.message()
+                else:
+                    given = await step.rung.model.ainvoke(
+                        step.attempt.messages, self._config(step), **self._options(step)
+                    )
+            except Exception as problem:
+                error = problem
+
+    def _stream(self, asked: Asking) -> Iterator[AIMessageChunk]:
+        stream = asked.rung.model.stream(
+            asked.attempt.messages, self._config(asked), **self._options(asked)
+        )
+        with closing(cast("Generator[Any]", stream)) as chunks:
+            for chunk in chunks:
+                yield from self._fed(asked, chunk)
+                if asked.held.rejected:
+                    break
+
+    async def _astream(self, asked: Asking) -> AsyncGenerator[AIMessageChunk, None]:
+        stream = asked.rung.model.astream(
+            asked.attempt.messages, self._config(asked), **self._options(asked)
+        )
+        async with aclosing(cast("AsyncGenerator[Any]", stream)) as chunks:
+            async for chunk in chunks:
+                for piece in self._fed(asked, chunk):
+                    yield piece
+                if asked.held.rejected:
+                    break
+
+    def _fed(self, asked: Asking, chunk: object) -> Iterator[AIMessageChunk]:
+        pieces = asked.held.feed(chunk)
+        # A graph shows the pieces of an answer that is not on trial by itself.
+        return iter(pieces) if asked.trial is None else self._shown(pieces)
+
+    def _shown(self, pieces: Sequence[AIMessageChunk]) -> Iterator[AIMessageChunk]:
+        if self.shows:
+            show(pieces)
+        return iter(pieces)
+
+    def _is_streamed(self, asked: Asking) -> bool:
+        return self.streams or (self.shows and asked.trial is not None)
+
+    def _config(self, asked: Asking) -> RunnableConfig:
+        said = {ANSWERS: asked.rung.name}
+        if asked.trial is not None:
+            return hidden_call(self.config, {**said, TRIAL: asked.trial})
+        metadata = {**(self.config.get("metadata") or {}), **said}
+        return {**self.config, "metadata": metadata}
+
+    def _options(self, asked: Asking) -> dict[str, Any]:
+        return {**asked.attempt.options, **self.options}
+
+    def _settle(self, decision: Decision) -> None:
+        """Say on the answer who gave it and why, and to a ledger what that saved."""
+        course, rung = decision.course, decision.asked.rung
+        for trial in course.rejected:
+            report_rejected(trial, source=LEVER)
+        if course.over_budget:
+            report_notice(LEVER, action="kept", reason=course.reason)
+        elif decision.asked.trial is not None:
+            self._report_saving(decision, decision.asked.trial)
+        cost = self.costs.decision(course.rejected)
+        self.route = course.route(rung.name, decision.place, cost)
+        self.answer = noted(decision.answer, self.route, over_budget=course.over_budget)
+
+    def _report_saving(self, decision: Decision, trial: str) -> None:
+        spent = self.costs.answer(trial)
+        if not spent.total:  # it came from a cache
+            return
+        rung, strongest = decision.asked.rung, self.request.ladder.strongest
+        same = rung.provider == strongest.provider
+        report_saving(
+            LEVER,
+            avoided=_less(spent, self.counter.count(decision.asked.attempt.added)),
+            model=strongest.model_name,
+            provider=strongest.provider if same else None,
+            spent=spent,
+            spent_model=rung.model_name,
+            baseline=f"{strongest.name} in as many tokens",
+        )
+
+
+def _less(usage: TokenUsage, added: int) -> TokenUsage:
+    """The usage without input tokens that a policy added, as far as none was cached."""
+    cached = usage.cache_read + usage.cache_write_5m + usage.cache_write_1h
+    return replace(usage, input=max(usage.input - added, min(cached, usage.input)))

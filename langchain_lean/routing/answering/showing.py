@@ -1,0 +1,43 @@
+"""Showing pieces of an answer in the streams of a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from langchain_core.messages import AIMessageChunk
+from langchain_core.runnables import RunnableConfig
+
+
+def shows_tokens(config: RunnableConfig) -> bool:
+    """Whether a graph is streaming tokens (`stream_mode="messages"`) to somebody.
+
+    LangGraph's event streams (version 3) take an answer that was held back whole.
+
+    Args:
+        config: The configuration of the node.
+    """
+    handlers = getattr(config.get("callbacks"), "handlers", ())
+    if not handlers:
+        return False
+    # LangGraph's own `push_message` looks for the same handlers; there is no public
+    # way to ask whether it would reach anybody.
+    from langgraph.pregel._messages import (
+        StreamMessagesHandler,
+        StreamMessagesHandlerV2,
+    )
+
+    return any(
+        isinstance(handler, StreamMessagesHandler)
+        and not isinstance(handler, StreamMessagesHandlerV2)
+        for handler in handlers
+    )
+
+
+def show(pieces: Iterable[AIMessageChunk]) -> None:
+    """Put pieces into the stream of the graph that is running."""
+    from langgraph.graph.message import push_message
+
+    for piece in pieces:
+        message: Any = piece
+        push_message(message, state_key=None)

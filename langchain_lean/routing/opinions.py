@@ -1,0 +1,74 @@
+"""Asking a policy, and what to make of one that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+from langchain_core.messages import AIMessage, BaseMessage
+from langgraph.errors import GraphBubbleUp
+
+from langchain_lean.budgets.errors import CallRefusedError
+from langchain_lean.errors import ConfigurationError
+from langchain_lean.routing.verdict import EscalationPolicy, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """A question to a policy.
+
+    Attributes:
+        policy: Who is asked.
+        messages: What is to be answered.
+        answer: The answer, to judge it; None to screen.
+    """
+
+    policy: EscalationPolicy
+    messages: Sequence[BaseMessage]
+    answer: AIMessage | None = None
+
+    def ask(self) -> object:
+        """Ask it."""
+        if self.answer is None:
+            return self.policy.screen(self.messages)
+        return self.policy.judge(self.messages, self.answer)
+
+    async def aask(self) -> object:
+        """`ask` for asyncio."""
+        if self.answer is None:
+            return await self.policy.ascreen(self.messages)
+        return await self.policy.ajudge(self.messages, self.answer)
+
+
+def opinion(asked: Opinion) -> Generator[Opinion, object, Verdict | None]:
+    """What a policy says; one that fails escalates.
+
+    Yields:
+        What is to be asked of it.
+
+    Returns:
+        Its verdict; None for no opinion.
+
+    Raises:
+        ConfigurationError: If the policy was set up wrong, or gives something else.
+    """
+    try:
+        verdict = yield asked
+    except Exception as error:
+        if not _failed(error):
+            raise
+        return Verdict(True, None, f"the policy failed: {type(error).__name__}")
+    if verdict is None or isinstance(verdict, Verdict):
+        return verdict
+    msg = (
+        f"{type(asked.policy).__name__} returned {type(verdict).__name__}; "
+        "a policy returns a Verdict, or None for no opinion."
+    )
+    raise ConfigurationError(msg)
+
+
+def _failed(error: Exception) -> bool:
+    """Whether a policy has failed, rather than been set up wrong or interrupted."""
+    if isinstance(error, CallRefusedError):
+        return True
+    return not isinstance(error, ConfigurationError | GraphBubbleUp)

@@ -1,0 +1,342 @@
+"""A node that answers with a cheap model, and asks a stronger one when it must."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForChainRun,
+    CallbackManagerForChainRun,
+)
+from langchain_core.messages import BaseMessage
+from langchain_core.prompt_values import PromptValue
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+
+from langchain_lean.accounting.prices.book import PriceBook
+from langchain_lean.accounting.prices.table import price_table
+from langchain_lean.accounting.tokens.counter import TokenCounter
+from langchain_lean.errors import ConfigurationError
+from langchain_lean.messages import not_taken, prompt_messages, state_messages
+from langchain_lean.routing.answering.costs import Costs
+from langchain_lean.routing.answering.decision import Request
+from langchain_lean.routing.answering.ladder import Ladder, Model
+from langchain_lean.routing.answering.route import Route, RouteState, answered_by
+from langchain_lean.routing.answering.run import Run
+from langchain_lean.routing.verdict import EscalationPolicy
+
+__all__ = ["EscalationRouter", "Route", "RouteState"]
+
+_IN_TURN = "it answered the step before"
+_STICKY = "it answered before in this conversation"
+_ROUTE = "route"
+
+
+class EscalationRouter(Runnable[Any, Any]):
+    """Answers with a cheap model, and asks a stronger one when a policy says so.
+
+    As a node of a graph it takes a state with messages and gives an update: the answer
+    and its `route` (see `RouteState`). In a chain, `prompt | router`, it takes and
+    gives what a chat model does. The route stands in the answer's
+    `response_metadata["lean"]`, too: who answered, every verdict, and what the decision
+    cost.
+
+    In a stream, tokens of an answer that may be rejected are held back until the policy
+    has decided, then shown one by one; a rejected answer is never shown. An answer that
+    calls tools is not judged. Within a turn the model that took the step before goes
+    on, as a change would lose the provider's prompt cache. Where a stronger model is
+    over budget, the best cheaper answer is given, and says so.
+
+    To keep answering nodes of your own, use `screen` as a node and `route` as the edge
+    behind it.
+
+    A ledger counts the strongest model's price for the tokens of a cheaper answer as a
+    counterfactual saving (lever `routing`), less what was spent on rejected answers and
+    on deciding.
+
+    Args:
+        models: Two chat models or more by name, cheapest first, with tools bound to
+            them or not; or their names for `init_chat_model` (the `agents` extra).
+        policy: Decides; see `langchain_lean.routing.policies`.
+        sticky: Let the model that gave the last answer of a conversation go on, so that
+            no turn goes back to a cheaper one.
+        messages_key: Where a state has its messages.
+        prices: Prices of the models; those of `PriceBook()` by default. The table is
+            loaded at construction, which takes half a second.
+        counter: Counts tokens where no provider does; a `TokenCounter()` by default.
+
+    Raises:
+        ConfigurationError: If something of this makes no sense.
+
+    Example:
+        ```python
+        router = EscalationRouter(
+            {"haiku": haiku, "sonnet": sonnet}, policy=SelfScreen()
+        )
+        graph.add_node("answer", router)
+        ```
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, Model | str],
+        *,
+        policy: EscalationPolicy,
+        sticky: bool = False,
+        messages_key: str = "messages",
+        prices: PriceBook | None = None,
+        counter: TokenCounter | None = None,
+    ) -> None:
+        if not isinstance(policy, EscalationPolicy):
+            msg = (
+                "Give policy= an EscalationPolicy, such as SelfScreen(), not "
+                f"{type(policy).__name__}."
+            )
+            raise ConfigurationError(msg)
+        if messages_key == _ROUTE:
+            msg = f"Give messages_key= another name than {_ROUTE!r}."
+            raise ConfigurationError(msg)
+        self.policy = policy
+        self.sticky = sticky
+        self._ladder = Ladder.of(models)
+        self._messages_key = messages_key
+        self._prices = prices or PriceBook()
+        self._counter = counter or TokenCounter()
+        price_table()  # takes half a second, which is no time to take from a call
+
+    @property
+    def models(self) -> dict[str, Model]:
+        """The models by name, cheapest first."""
+        return self._ladder.models
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> EscalationRouter:
+        """The same with tools bound to all of its models.
+
+        Args:
+            tools: What a chat model's `bind_tools` takes.
+            kwargs: More of that.
+
+        Raises:
+            ConfigurationError: If one of them cannot bind any.
+        """
+        return EscalationRouter(
+            self._ladder.with_tools(tools, kwargs),
+            policy=self.policy,
+            sticky=self.sticky,
+            messages_key=self._messages_key,
+            prices=self._prices,
+            counter=self._counter,
+        )
+
+    @cached_property
+    def screen(self) -> Runnable[Any, dict[str, Route]]:
+        """A node that decides who is to answer, and writes `route`."""
+        return RunnableLambda(self._screen, self._ascreen, name="screen")
+
+    def route(self, state: Any) -> str:
+        """An edge that reads `route`: the name of the model that is to answer.
+
+        Args:
+            state: The state, with what `screen` wrote.
+
+        Raises:
+            ConfigurationError: If nobody wrote a route, or it names no model of this
+                router.
+        """
+        has = state.get if isinstance(state, Mapping) else vars(state).get
+        name = (has(_ROUTE) or {}).get("model")
+        if name in self._ladder.names:
+            return str(name)
+        known = ", ".join(self._ladder.names)
+        if name is None:
+            msg = (
+                f"The state has no {_ROUTE!r}: put the node router.screen before this "
+                "edge, and use RouteState for the graph."
+            )
+        else:
+            msg = f"The route names a model the router does not have; it has {known}."
+        raise ConfigurationError(msg)
+
+    def invoke(
+        self,
+        input: Any,  # noqa: A002 - LangChain's word
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Answer: a state with messages, a prompt, or messages.
+
+        Args:
+            input: What is to be answered.
+            config: The configuration of the call.
+            kwargs: Options of the calls that answer.
+
+        Returns:
+            For a state an update of it, else the answer.
+
+        Raises:
+            ConfigurationError: If it is something else, or there is no message.
+            CallRefusedError: If no model may be asked.
+        """
+        return self._call_with_config(self._invoke, input, config, **kwargs)
+
+    async def ainvoke(
+        self,
+        input: Any,  # noqa: A002 - LangChain's word
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """`invoke` for asyncio."""
+        return await self._acall_with_config(self._ainvoke, input, config, **kwargs)
+
+    def stream(
+        self,
+        input: Any,  # noqa: A002 - LangChain's word
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Iterator[Any]:
+        """Answer as a stream; the route comes with a last empty chunk.
+
+        A state is answered in one piece; a graph streams what its node shows.
+        """
+        if not _is_prompt(input):
+            yield self.invoke(input, config, **kwargs)
+            return
+        yield from self._transform_stream_with_config(
+            iter([input]), self._stream, config, **kwargs
+        )
+
+    async def astream(
+        self,
+        input: Any,  # noqa: A002 - LangChain's word
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        """`stream` for asyncio."""
+        if not _is_prompt(input):
+            yield await self.ainvoke(input, config, **kwargs)
+            return
+
+        async def only() -> AsyncIterator[Any]:
+            yield input
+
+        async for chunk in self._atransform_stream_with_config(
+            only(), self._astream, config, **kwargs
+        ):
+            yield chunk
+
+    def _invoke(
+        self,
+        given: Any,
+        run_manager: CallbackManagerForChainRun,
+        config: RunnableConfig,
+        **kwargs: Any,
+    ) -> Any:
+        run = self._run(given, config, kwargs)
+        for _ in run.pieces(run.answering()):
+            pass
+        return self._result(given, run)
+
+    async def _ainvoke(
+        self,
+        given: Any,
+        run_manager: AsyncCallbackManagerForChainRun,
+        config: RunnableConfig,
+        **kwargs: Any,
+    ) -> Any:
+        run = self._run(given, config, kwargs)
+        async for _ in run.apieces(run.answering()):
+            pass
+        return self._result(given, run)
+
+    def _stream(
+        self,
+        inputs: Iterator[Any],
+        run_manager: CallbackManagerForChainRun,
+        config: RunnableConfig,
+        **kwargs: Any,
+    ) -> Iterator[Any]:
+        run = self._run(next(inputs), config, kwargs, streams=True)
+        yield from run.pieces(run.answering())
+
+    async def _astream(
+        self,
+        inputs: AsyncIterator[Any],
+        run_manager: AsyncCallbackManagerForChainRun,
+        config: RunnableConfig,
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        run = self._run(await anext(inputs), config, kwargs, streams=True)
+        async for piece in run.apieces(run.answering()):
+            yield piece
+
+    def _screen(self, state: Any, config: RunnableConfig) -> dict[str, Route]:
+        run = self._run(state, config, {}, alone=True)
+        for _ in run.pieces(run.screening()):
+            pass
+        return {_ROUTE: run.route}
+
+    async def _ascreen(self, state: Any, config: RunnableConfig) -> dict[str, Route]:
+        run = self._run(state, config, {}, alone=True)
+        async for _ in run.apieces(run.screening()):
+            pass
+        return {_ROUTE: run.route}
+
+    def _run(
+        self,
+        given: Any,
+        config: RunnableConfig,
+        options: Mapping[str, Any],
+        *,
+        streams: bool = False,
+        alone: bool = False,
+    ) -> Run:
+        messages = self._messages(given)
+        start, settled = self._start(given, messages)
+        policy = self.policy
+        if alone:
+            policy = policy.alone(self._ladder.rungs[start].model)
+        return Run(
+            Request(self._ladder, policy, messages, start, settled),
+            config,
+            Costs(self._prices, self._counter),
+            self._counter,
+            options,
+            streams,
+        )
+
+    def _messages(self, given: Any) -> list[BaseMessage]:
+        if _is_prompt(given):
+            messages = prompt_messages(given)
+        else:
+            key, taker = self._messages_key, type(self).__name__
+            found = state_messages(given, key, taker=taker)
+            if found is None:
+                raise ConfigurationError(not_taken(taker, key, given))
+            messages = found
+        if not messages:
+            msg = "There is nothing to answer: give the router at least one message."
+            raise ConfigurationError(msg)
+        return messages
+
+    def _start(
+        self, given: Any, messages: Sequence[BaseMessage]
+    ) -> tuple[int, str | None]:
+        """Whom to ask first, and why if that was decided before."""
+        names = self._ladder.names
+        if (name := answered_by(messages, names, in_turn=True)) is not None:
+            return names.index(name), _IN_TURN
+        if self.sticky:
+            name = answered_by(messages, names, in_turn=False)
+            if name is not None and names.index(name):
+                return names.index(name), _STICKY
+        return 0, None
+
+    def _result(self, given: Any, run: Run) -> Any:
+        if _is_prompt(given):
+            return run.answer
+        return {self._messages_key: [run.answer], _ROUTE: run.route}
+
+
+def _is_prompt(given: Any) -> bool:
+    return isinstance(given, str | PromptValue | Sequence)
