@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from langchain_lean.context.retriever import BudgetRetriever
     from langchain_lean.embeddings import local_embeddings
     from langchain_lean.errors import LeanError, UnpricedModelError
+    from langchain_lean.routing.router import EscalationRouter
 
 __all__ = [
     "Budget",
@@ -31,6 +32,7 @@ __all__ = [
     "BudgetExceededError",
     "BudgetGuard",
     "BudgetRetriever",
+    "EscalationRouter",
     "LeanError",
     "MeteredEmbeddings",
     "PrefixMonitor",
@@ -53,6 +55,7 @@ _HOMES = {
     "BudgetExceededError": "budgets.errors",
     "BudgetGuard": "budgets.guard",
     "BudgetRetriever": "context.retriever",
+    "EscalationRouter": "routing.router",
     "LeanError": "errors",
     "MeteredEmbeddings": "accounting.metered",
     "PrefixMonitor": "context.prefix",

@@ -191,6 +191,22 @@ def without_tools(model: Any) -> Any:
     return chat_model_of(model).model
 
 
+def unstreamed(model: Any) -> Any:
+    """The model with all of its calls in one piece, also where a graph streams.
+
+    Args:
+        model: A chat model, or one with something bound to it.
+
+    Returns:
+        A copy; the model stays as it is.
+    """
+    if isinstance(model, RunnableBindingBase):
+        return model.model_copy(update={"bound": unstreamed(model.bound)})
+    if isinstance(model, BaseChatModel):
+        return model.model_copy(update={"disable_streaming": True})
+    return model
+
+
 def without(options: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
     """Options without those of some names."""
     return {name: value for name, value in options.items() if name not in names}

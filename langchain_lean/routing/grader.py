@@ -20,7 +20,7 @@ from langchain_lean.budgets.model import BudgetedModel
 from langchain_lean.checks import checked_number
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.messages import in_words, last_human_text, message_text
-from langchain_lean.models import without_tools
+from langchain_lean.models import unstreamed, without_tools
 from langchain_lean.routing.own_calls import aasked, asked
 from langchain_lean.routing.verdict import EscalationPolicy, Verdict
 
@@ -83,7 +83,10 @@ class Grader(EscalationPolicy):
             raise ConfigurationError(msg)
         self.at_least = checked_number("at_least", at_least, 0, _BEST)
         self._rubric, self._reads = rubric, reads
-        inner: Any = model if isinstance(model, BudgetedModel) else without_tools(model)
+        # Clients that parse an answer while they stream it warn of what they do.
+        inner: Any = model
+        if not isinstance(model, BudgetedModel):
+            inner = unstreamed(without_tools(model))
         try:
             self._model = inner.with_structured_output(Grade)
         except NotImplementedError:

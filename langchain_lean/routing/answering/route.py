@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langgraph.graph import MessagesState
@@ -62,7 +62,7 @@ class RouteState(MessagesState):
         route: Who answered last, and why.
     """
 
-    route: Route
+    route: NotRequired[Route]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from langchain_core.callbacks import BaseCallbackManager
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, SystemMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
@@ -207,10 +207,12 @@ class Run:
         if not spent.total:  # it came from a cache
             return
         rung, strongest = decision.asked.rung, self.request.ladder.strongest
+        text = decision.asked.attempt.added
+        added = self.counter.count([SystemMessage(text)]) if text else 0
         same = rung.provider == strongest.provider
         report_saving(
             LEVER,
-            avoided=_less(spent, self.counter.count(decision.asked.attempt.added)),
+            avoided=_less(spent, added),
             model=strongest.model_name,
             provider=strongest.provider if same else None,
             spent=spent,
