@@ -2,8 +2,9 @@
 
 `python -m langchain_lean.demo` asks 30 questions about Python's standard library. In
 the naive arm one strong model gets 20 documents and the whole chat in every prompt; the
-lean arm differs in a `BudgetRetriever` and a `SummaryMemory`. It needs no key: without
-`--provider` answers and notes are those of stand-ins with real models' prices.
+lean arm differs in a `BudgetRetriever`, a `SummaryMemory` and an `EscalationRouter`. It
+needs no key: without `--provider` answers and notes are those of stand-ins with real
+models' prices.
 """
 
 import argparse
@@ -46,6 +47,7 @@ from langchain_lean.demo_data import (
 from langchain_lean.demo_models import (
     SMALL,
     STRONG,
+    cheap_model,
     provider_errors,
     small_model,
     strong_model,
@@ -74,9 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(quiet=options.json)
     try:
         strong = strong_model(options.provider, options.model)
-        small = small_model(options.provider)
         _say(console, _who_answers(options))
-        results = _results(console, strong, small, options)
+        results = _results(console, strong, options)
         _show(console, results, options)
         if options.json:
             sys.stdout.write(json.dumps(_figures(results, options), indent=2) + "\n")
@@ -89,13 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _results(
-    console: Console,
-    strong: BaseChatModel,
-    small: BaseChatModel,
-    options: argparse.Namespace,
+    console: Console, strong: BaseChatModel, options: argparse.Namespace
 ) -> list[ArmResult]:
     """Ask the arms, one after the other; each has a report with a title of its own."""
-    arms = _arms(console, strong, small, options)
+    arms = _arms(console, strong, options)
     chats = first_questions(options.questions)
     silent = console.quiet or not console.is_interactive
     with Progress(console=console, transient=True, disable=silent) as progress:
@@ -111,21 +109,22 @@ def _results(
 
 
 def _arms(
-    console: Console,
-    strong: BaseChatModel,
-    small: BaseChatModel,
-    options: argparse.Namespace,
+    console: Console, strong: BaseChatModel, options: argparse.Namespace
 ) -> list[Arm]:
     started = time.perf_counter()
     index = build_index()
-    arms = [naive_arm(strong, index), lean_arm(strong, small, index, documents())]
+    notes, cheap = small_model(options.provider), cheap_model(options.provider)
+    lean = lean_arm(strong, notes, index, documents(), cheap=cheap)
+    arms = [naive_arm(strong, index), lean]
     seconds = time.perf_counter() - started
     python = f"{len(MODULES)} modules of Python {platform.python_version()}"
     _say(console, f"Indexed the docstrings of {python} in {seconds:.1f} s.")
     _say(console, f"{EMBEDDINGS} embeds on this machine: its price is set to $0.")
     if options.arm != "naive":
         _say(console, "The lean arm embeds sentences, too, which no ledger counts.")
-        _say(console, *_about_memory(options.provider))
+        _say(
+            console, *_about_routing(options.provider), *_about_memory(options.provider)
+        )
     return [arm for arm in arms if options.arm in (arm.name, "both")]
 
 
@@ -165,6 +164,7 @@ def _figures(
     return {
         "stand_in": options.provider == "standin",
         "model": options.model,
+        "cheap_model": None if options.arm == "naive" else SMALL[options.provider],
         "memory": None if options.arm == "naive" else memory,
         "arms": {result.name: result.figures() for result in results},
         "saving": compared,
@@ -189,6 +189,13 @@ def _who_answers(options: argparse.Namespace) -> str:
         return f"Answers, times and costs are not a model's: {label}."
     which = "those of both arms" if options.arm == "both" else "them"
     return f"Answers are of {label}; {options.provider} bills you for {which}."
+
+
+def _about_routing(provider: str) -> Iterator[str]:
+    small = SMALL[provider]
+    cheap = f"a stand-in priced as {small}" if provider == "standin" else small
+    yield f"There {cheap} answers first; what hedges, breaks off"
+    yield "or names no part of the library goes on to the strong model."
 
 
 def _about_memory(provider: str) -> Iterator[str]:

@@ -11,9 +11,14 @@ from typing import Any
 
 from langchain_core.documents import Document
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+)
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.vectorstores import VectorStore
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import MessagesState, StateGraph
@@ -27,6 +32,8 @@ from langchain_lean.context.memory import SummaryMemory
 from langchain_lean.context.retriever import BudgetRetriever
 from langchain_lean.demo_data import EMBEDDINGS, Chat, Question
 from langchain_lean.models import ls_params
+from langchain_lean.routing.answer_checks import AnswerChecks
+from langchain_lean.routing.router import EscalationRouter
 
 MAX_TOKENS = 1_000
 """Tokens from which the lean arm's memory makes a chat shorter; an answer has 100."""
@@ -41,6 +48,7 @@ _CHUNKS = 20
 _SAID = re.compile(
     r"^([0-9a-f]{8}) human: (.+?)(?=\n\1 |\n</)", re.DOTALL | re.MULTILINE
 )
+_NAMES = re.compile(r"[a-z_]\w*\.[a-z_]\w*|\w\(|`", re.IGNORECASE)
 _RULES = (
     "You staff the help desk for Python. Name whichever part solves it, "
     "then explain it briefly. Rely on the documentation alone."
@@ -158,16 +166,19 @@ def lean_arm(
     summarizer: BaseChatModel,
     index: VectorStore,
     documents: Sequence[Document],
+    *,
+    cheap: BaseChatModel | None = None,
 ) -> Arm:
-    """Build the help desk with a `BudgetRetriever` and a `SummaryMemory`.
+    """Build the help desk with a retriever, a memory and a router that are lean.
 
     All else is as in the naive arm.
 
     Args:
-        model: Answers every question, and has the price of what is saved.
+        model: Answers what `cheap` does not, and has the price of what is saved.
         summarizer: Takes the memory's notes.
         index: Where to look things up, by meaning.
         documents: What is in the index, to look up by words.
+        cheap: Answers first; None for no router.
 
     Returns:
         A graph of three nodes, `retrieve`, `memory` and `answer`, with a ledger in
@@ -187,12 +198,29 @@ def lean_arm(
     )
     memory = SummaryMemory(
         summarizer,
-        answer_model=model,
+        answer_model=cheap or model,
         max_tokens=MAX_TOKENS,
         keep_tokens=KEEP_TOKENS,
         max_summary_tokens=MAX_SUMMARY_TOKENS,
     )
-    return _arm("lean", model, retriever.with_lexical(documents), memory)
+    answering: Runnable[Any, Any] = model
+    if cheap is not None:
+        policy = AnswerChecks(checks=[names_no_part])
+        answering = EscalationRouter({"cheap": cheap, "strong": model}, policy=policy)
+    return _arm("lean", answering, retriever.with_lexical(documents), memory)
+
+
+def names_no_part(messages: Sequence[BaseMessage], answer: AIMessage) -> str | None:
+    """Check that an answer of the help desk names something of the library.
+
+    Args:
+        messages: What was asked.
+        answer: The answer.
+
+    Returns:
+        What is wrong; None where it has a dotted name, a call or code in backticks.
+    """
+    return None if _NAMES.search(answer.text) else "it names no part of the library"
 
 
 def what_users_said(messages: Sequence[BaseMessage]) -> str:
@@ -211,7 +239,7 @@ def _whole_documents(index: VectorStore) -> BaseRetriever:
 
 def _arm(
     name: str,
-    model: BaseChatModel,
+    model: Runnable[Any, Any],
     retriever: BaseRetriever,
     memory: SummaryMemory | None = None,
 ) -> Arm:

@@ -22,7 +22,7 @@ SMALL = {
     "openai": "gpt-6-luna",
     "bedrock": "global.anthropic.claude-haiku-5-5",
 }
-"""The small model of each provider, which takes notes; as `STRONG`."""
+"""The small model of each provider: answers first, and takes notes; as `STRONG`."""
 
 
 def strong_model(provider: str, name: str) -> BaseChatModel:
@@ -43,19 +43,33 @@ def strong_model(provider: str, name: str) -> BaseChatModel:
     return _real_model(provider, name)
 
 
+def cheap_model(provider: str) -> BaseChatModel:
+    """Make the model of a provider that answers first; as `strong_model`.
+
+    The stand-in quotes half as many sentences as the strong one.
+    """
+    name = SMALL[provider]
+    if provider == "standin":
+        return ExtractiveChatModel(model_name=name, provider="anthropic", sentences=2)
+    return _real_small_model(provider)
+
+
 def small_model(provider: str) -> BaseChatModel:
     """Make the model of a provider that takes notes; as `strong_model`."""
-    name = SMALL[provider]
     if provider == "standin":
         return ScriptedChatModel(
             responses=[what_users_said],
             loop=True,
-            model_name=name,
+            model_name=SMALL[provider],
             provider="anthropic",
         )
+    return _real_small_model(provider)
+
+
+def _real_small_model(provider: str) -> BaseChatModel:
     # A model that thinks would have no room left in the notes' cap.
     options = {"reasoning_effort": "none"} if provider == "openai" else {}
-    return _real_model(provider, name, **options)
+    return _real_model(provider, SMALL[provider], **options)
 
 
 def _real_model(provider: str, name: str, **options: Any) -> BaseChatModel:

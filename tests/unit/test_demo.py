@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.language_models import BaseChatModel, FakeListChatModel
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.vectorstores import VectorStore
 
 from langchain_lean.accounting.entry import Totals
@@ -29,6 +29,7 @@ from langchain_lean.demo_arms import (
     HelpState,
     lean_arm,
     naive_arm,
+    names_no_part,
     run_arm,
 )
 from langchain_lean.demo_comparison import Comparison
@@ -40,7 +41,13 @@ from langchain_lean.demo_data import (
     documents,
     first_questions,
 )
-from langchain_lean.demo_models import SMALL, STRONG, small_model, strong_model
+from langchain_lean.demo_models import (
+    SMALL,
+    STRONG,
+    cheap_model,
+    small_model,
+    strong_model,
+)
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.testing import ExtractiveChatModel, ScriptedChatModel
 
@@ -69,6 +76,14 @@ def long_chat(index: VectorStore) -> tuple[ExtractiveChatModel, ArmResult]:
     model = standin()
     assert isinstance(model, ExtractiveChatModel)
     return model, run_arm(lean(index, model), [LONG])
+
+
+@pytest.fixture(scope="module")
+def routed(index: VectorStore) -> ArmResult:
+    """All questions, to a lean arm with a cheap model."""
+    cheap, notes = cheap_model("standin"), small_model("standin")
+    arm = lean_arm(standin(), notes, index, documents(), cheap=cheap)
+    return run_arm(arm, CHATS)
 
 
 @pytest.fixture(autouse=True)
@@ -464,6 +479,43 @@ class TestComparison:
         assert both.figures()["share"] is None
 
 
+class TestRouting:
+    def test_most_questions_are_answered_by_the_cheap_model(
+        self, routed: ArmResult
+    ) -> None:
+        """The rest goes on to the strong one, for less in all."""
+        assert routed.report.cheapest is not None
+        assert 0.5 < routed.report.cheapest < 1
+        saved = routed.report.savings
+        own_cost = saved.own_cost["routing"]
+        assert 0 < own_cost < saved.levers["routing"].counterfactual
+
+    def test_as_many_answers_are_right_as_without_it(
+        self, index: VectorStore, routed: ArmResult
+    ) -> None:
+        """What the cheap model gets wrong goes on."""
+        assert routed.right >= run_arm(lean(index), CHATS).right
+        assert routed.recalled == routed.to_recall
+
+    @pytest.mark.parametrize(
+        ("answer", "named"),
+        [
+            ("Use collections.Counter.", True),
+            ("Call `Counter`.", True),
+            ("Counter(words) does.", True),
+            ("A counter does.", False),
+            ("It takes 3.5 seconds.", False),
+            ("I do not know.", False),
+        ],
+    )
+    def test_an_answer_names_a_part_of_the_library(
+        self, answer: str, named: bool
+    ) -> None:
+        """A dotted name, a call or code in backticks."""
+        problem = names_no_part([], AIMessage(answer))
+        assert (problem is None) is named
+
+
 class TestCommand:
     @pytest.mark.usefixtures("_indexed")
     def test_it_says_that_a_stand_in_answers(
@@ -506,14 +558,15 @@ class TestCommand:
     def test_all_questions_are_about_as_often_right_in_both_arms(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """The lean arm costs half, with at most two right answers fewer."""
+        """The lean arm costs a fifth, with at most two right answers fewer."""
         assert main(["--json"]) == 0
         figures = json.loads(capsys.readouterr().out)
         naive, lean = figures["arms"]["naive"], figures["arms"]["lean"]
         assert naive["questions"] == lean["questions"] == 30
         assert naive["recalled"] == lean["recalled"] == lean["to_recall"] == 3
         assert lean["right"] >= naive["right"] - 2 > 20
-        assert 2 * Decimal(lean["usd"]) < Decimal(naive["usd"])
+        assert 5 * Decimal(lean["usd"]) < Decimal(naive["usd"])
+        assert figures["cheap_model"] in lean["by_model"]
         assert figures["memory"]["model"] in lean["by_model"]
 
     @pytest.mark.usefixtures("_indexed")
@@ -524,7 +577,7 @@ class TestCommand:
         assert main(["--questions", "6"]) == 0
         printed, errors = capsys.readouterr()
         for name in ("naive", "lean"):
-            row = rf"^{name} +12 +\d\S* +\d\S* +\$0\.0\d+ +[3-6] of 6 +- +\d+ ms$"
+            row = rf"^{name} +1\d +\d\S* +\d\S* +\$0\.0\d+ +[3-6] of 6 +- +\d+ ms$"
             assert re.search(row, printed, re.MULTILINE)
         assert re.search(r"cost \$0\.0\d+ less than the naive one \(\d\d %\)", printed)
         assert re.search(r"claims \$0\.0\d+, <?\d+ % (more|less) than that", printed)
@@ -540,8 +593,9 @@ class TestCommand:
         printed, _ = capsys.readouterr()
         assert printed.count("where the tokens go") == 1
         assert "retriever against 20 whole documents" in printed
-        assert re.search(r"^answer +6 .*\$0\.0", printed, re.MULTILINE)
-        assert re.search(r"^grace +4 ", printed, re.MULTILINE)
+        assert "routing against claude-sonnet-5-5 in as many tokens" in printed
+        assert re.search(r"^answer +[6-9] .*\$0\.0", printed, re.MULTILINE)
+        assert re.search(r"^grace +[4-6] ", printed, re.MULTILINE)
         assert "\x1b" not in printed
         assert "\n\n\n" not in printed
 
@@ -553,7 +607,7 @@ class TestCommand:
         """It has the only row, report and page, and nothing is compared."""
         assert main(["--questions", "1", "--arm", arm]) == 0
         printed, _ = capsys.readouterr()
-        assert re.findall(r"^(naive|lean) +2 ", printed, re.MULTILINE) == [arm]
+        assert re.findall(r"^(naive|lean) +[23] ", printed, re.MULTILINE) == [arm]
         assert f"Help desk, {arm} arm" in printed
         assert "than the naive one" not in printed
         assert [path.name for path in Path().iterdir()] == ["lean-report.html"]
@@ -565,7 +619,7 @@ class TestCommand:
         """With the arms exchanged, the difference is called one, without a minus."""
         monkeypatch.setattr("langchain_lean.demo.naive_arm", lambda m, i: lean(i, m))
         monkeypatch.setattr(
-            "langchain_lean.demo.lean_arm", lambda m, s, i, _: naive_arm(m, i)
+            "langchain_lean.demo.lean_arm", lambda m, s, i, _, cheap: naive_arm(m, i)
         )
         assert main(["--questions", "1"]) == 0
         printed, _ = capsys.readouterr()
@@ -655,8 +709,9 @@ class TestCommand:
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "none")
         monkeypatch.setenv("AWS_REGION", "eu-west-1")
         assert vars(strong_model("openai", "gpt-x"))["model_name"] == "gpt-x"
-        assert vars(small_model("openai"))["model_name"] == SMALL["openai"]
-        assert vars(small_model("bedrock"))["model_id"] == SMALL["bedrock"]
+        for small in (cheap_model, small_model):
+            assert vars(small("openai"))["model_name"] == SMALL["openai"]
+            assert vars(small("bedrock"))["model_id"] == SMALL["bedrock"]
         assert vars(strong_model("bedrock", CLAUDE))["model_id"] == CLAUDE
 
     @pytest.mark.usefixtures("_no_aws")

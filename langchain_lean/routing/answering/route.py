@@ -13,6 +13,9 @@ from langgraph.graph import MessagesState
 from langchain_lean.messages import last_human_index, note, role
 from langchain_lean.routing.verdict import LEVER, Verdict
 
+_ENOUGH = "the policy found it good enough"
+_NOT_ENOUGH = "the policy found it not good enough"
+
 Question = Literal["screen", "judge"]
 
 
@@ -95,7 +98,8 @@ class Course:
             score=verdict.score,
             reason=verdict.reason,
         )
-        reason = verdict.reason or self.reason
+        unsaid = _NOT_ENOUGH if verdict.escalate else _ENOUGH
+        reason = verdict.reason or unsaid
         return replace(self, verdicts=(*self.verdicts, row), reason=reason)
 
     def without(self, trial: str | None) -> Course:

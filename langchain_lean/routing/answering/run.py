@@ -217,7 +217,7 @@ class Run:
             provider=strongest.provider if same else None,
             spent=spent,
             spent_model=rung.model_name,
-            baseline=f"{strongest.name} in as many tokens",
+            baseline=f"{strongest.model_name or strongest.name} in as many tokens",
         )
 
 

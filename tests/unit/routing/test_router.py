@@ -452,7 +452,7 @@ class TestLedger:
         lever = ledger.savings().levers["routing"]
         assert lever.counterfactual == saved > 0
         assert lever.exact == 0
-        assert lever.baselines == ("sonnet in as many tokens",)
+        assert lever.baselines == (f"{STRONG} in as many tokens",)
 
     @both
     async def test_a_rejected_answer_is_the_routers_own_cost(self, run: Run) -> None:
