@@ -113,4 +113,10 @@ def _by_name(model: str) -> Model:
             "pip install 'langchain-lean-ai[agents]'; or give the model itself."
         )
         raise ConfigurationError(msg) from None
-    return init_chat_model(model)
+    try:
+        made: Model = init_chat_model(model)
+    except (ValueError, ImportError) as error:
+        reason = str(error).partition("\n")[0]
+        msg = f"{model!r:.60} cannot be made a chat model: {reason}"
+        raise ConfigurationError(msg) from error
+    return made

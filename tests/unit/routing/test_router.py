@@ -527,6 +527,18 @@ class TestBadInput:
         with pytest.raises(ConfigurationError, match="takes a chat model"):
             EscalationRouter(models, policy=Bad())
 
+    @pytest.mark.parametrize("name", ["nonsense", "nobody:model", "mistralai:any"])
+    def test_a_name_of_no_model_is_an_error(self, name: str) -> None:
+        said = f"'{name}' cannot be made a chat model: "
+        with pytest.raises(ConfigurationError, match=said):
+            EscalationRouter({"a": name, "b": model(GOOD)}, policy=Bad())
+
+    def test_a_name_of_a_model_makes_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        models = {"mini": "openai:gpt-4o-mini", "large": model(GOOD)}
+        asked = EscalationRouter(models, policy=Bad())
+        assert asked.models["mini"].model_name == "gpt-4o-mini"  # type: ignore[attr-defined]
+
     @pytest.mark.parametrize("policy", [None, len, "SelfScreen", SelfScreen])
     def test_what_is_no_policy_is_refused(self, policy: Any) -> None:
         with pytest.raises(ConfigurationError, match="policy= an EscalationPolicy"):
