@@ -75,8 +75,8 @@ class AnswerChecks(EscalationPolicy):
             in those messages, word by word.
         min_words: The fewest words, parted by white space.
         max_words: The most words.
-        checks: Functions of your own that take messages and answer and return what is
-            wrong in a few words, or None. Their words are shown as they are.
+        checks: A function of your own, or several, that take messages and answer and
+            return what is wrong in a few words, or None. Those are shown as they are.
 
     Raises:
         ConfigurationError: If an option makes no sense.
@@ -102,7 +102,7 @@ class AnswerChecks(EscalationPolicy):
         quotes: bool = False,
         min_words: int | None = None,
         max_words: int | None = None,
-        checks: Iterable[Check] = (),
+        checks: Check | Iterable[Check] = (),
     ) -> None:
         self._cut = cut
         found: list[Check | None] = [
@@ -141,7 +141,8 @@ class AnswerChecks(EscalationPolicy):
         problems = [check(messages, answer) for check in self._checks]
         failed = [problem for problem in problems if problem]
         score = 1 - len(failed) / len(problems)
-        return Verdict(bool(failed), score, "; ".join(failed))
+        empty = not answer.text.strip()
+        return Verdict(bool(failed), score, "; ".join(failed), unusable=empty)
 
     async def ajudge(
         self, messages: Sequence[BaseMessage], answer: AIMessage
@@ -263,7 +264,7 @@ def _length_check(least: int | None, most: int | None) -> Check | None:
     return check
 
 
-def _own_checks(checks: Iterable[Check]) -> list[Check]:
+def _own_checks(checks: Check | Iterable[Check]) -> list[Check]:
     own = [checks] if callable(checks) else list(checks)
     for each in own:
         if not callable(each):

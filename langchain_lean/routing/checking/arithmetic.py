@@ -8,11 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 
-from langchain_lean.routing.checking.expressions import (
-    Expression,
-    Line,
-    Reading,
-)
+from langchain_lean.routing.checking.expressions import Expression, Line, Reading
 
 # What is sure to part two calculations. A line that begins with "=" goes on.
 _PARTS = re.compile(
@@ -22,7 +18,7 @@ _STATED = re.compile(r"[=≈≃≅]|[Ee]quals|\\approx")
 _CALCULATOR_NOTE = re.compile(r"<<([^<>\n]*+)>>")
 
 _FLOAT_NOISE = Fraction(1, 10**12)  # relative; doubles carry 15 to 17 digits
-_ROUGH = Fraction(1, 5)  # an estimate is right to a tenth, up or down
+_ROUGH = Fraction(1, 10)  # of what is said: how far an estimate may be off
 _ROUGHLY = ("≈", "about", "approximately", "around", "roughly", "nearly", "almost")
 _EXACTLY = ("exactly", "only", "just")
 _READINGS = (
@@ -71,7 +67,8 @@ def calculations(text: str) -> list[Calculation]:
     have units, currency signs, percent signs and separated thousands. It holds where
     what is said is the exact value, or that value rounded (half either way) or
     truncated to the digits shown: people write `10 / 3 = 3.33`, and programs
-    `7 / 2 = 3`. Where a notation has several meanings, one that holds is enough.
+    `7 / 2 = 3`. An estimate (`≈`, "about") may be off by a tenth. Where a notation has
+    several meanings, one that holds is enough.
 
     What is not understood is not judged: variables, functions, ranges, dates, units
     that are converted on the way.
@@ -161,9 +158,8 @@ def _compared(
         return None
     if unit is None:
         unit = abs(said) * line.coarseness(result)
-    if roughly:
-        unit = max(unit, abs(said) * _ROUGH)
-    holds = _is_rounded(exact, said, unit)
+    near = roughly and abs(exact - said) <= abs(said) * _ROUGH
+    holds = near or _is_rounded(exact, said, unit)
     start, end = line.tokens[formula.first].start, line.tokens[result.after - 1].end
     return Calculation(start, end, exact, said, holds)
 

@@ -61,7 +61,8 @@ def unknown_quotations(text: str, context: str) -> list[str]:
 
 
 def _stands_in(quotation: str, words: str) -> bool:
-    return all(_words(piece) in words for piece in _LEFT_OUT.split(quotation))
+    pieces = map(_words, _LEFT_OUT.split(quotation))
+    return all(piece in words for piece in pieces if piece.strip())
 
 
 def _words(text: str) -> str:

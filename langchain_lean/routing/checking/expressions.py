@@ -111,7 +111,7 @@ class Line:
         at = start
         while at < stop:
             found = None
-            if not self._is(at, stop, "operator") or at == start:
+            if not self._is(at, stop, "operator") or self._is_sign(at, start, stop):
                 found = self._sum(at, stop, reading)
             if found is None:
                 at = self.partners.get(at, at) + 1
@@ -133,6 +133,13 @@ class Line:
                 value, unit = _read(token.text)
                 coarsest = max(coarsest, unit / value if value else coarsest)
         return coarsest
+
+    def _is_sign(self, at: int, start: int, stop: int) -> bool:
+        """Whether an operator stands as in "is -5", not as in "x - 5" or "7-5"."""
+        if at == start:
+            return True
+        touches_next = at + 1 < stop and self.tokens[at + 1].glued
+        return touches_next and not self.tokens[at].glued
 
     def _begins_cleanly(self, at: int, start: int) -> bool:
         if at == start:

@@ -121,7 +121,7 @@ def _pydantic_validator(schema: type) -> Callable[[str], bool]:
 
 def _json_schema_validator(schema: Mapping[str, Any]) -> Callable[[str], bool]:
     try:
-        import jsonschema  # type: ignore[import-untyped]
+        import jsonschema
         import referencing
     except ImportError:
         msg = (
