@@ -54,10 +54,10 @@ $(VENV)/demo: pyproject.toml | $(BIN)/python
 
 $(VENV)/test: pyproject.toml | $(BIN)/python
 	@echo "Installing langchain_lean and its test tools (a minute or two, once) ..."
-	@$(BIN)/pip install --quiet -e '.[agents,local,offline,otel]' --group test --group lint
+	@$(BIN)/pip install --quiet -e '.[agents,learn,local,offline,otel]' --group test --group lint
 	@touch $@
 
 $(VENV)/bench: pyproject.toml | $(BIN)/python
 	@echo "Installing langchain_lean and what it is compared with (a minute or two, once) ..."
-	@$(BIN)/pip install --quiet -e '.[agents,local,offline,otel]' --group test --group bench
+	@$(BIN)/pip install --quiet -e '.[agents,learn,local,offline,otel]' --group test --group bench
 	@touch $@
