@@ -6,7 +6,9 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -49,10 +51,25 @@ _REASON = "over budget"
 _SWEPT = 256  # calls after which those that will never end are dropped
 
 
-reserved_ahead: ContextVar[list[tuple[BudgetGuard, Reservation]] | None] = ContextVar(
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What was reserved for a call before it begins, by whoever makes it.
+
+    Attributes:
+        guard: Who reserved it.
+        reservations: The reservation, until the call takes it.
+        refusals: Why a part of the call, such as a retry, was refused.
+    """
+
+    guard: BudgetGuard
+    reservations: list[Reservation]
+    refusals: list[CallRefusedError] = field(default_factory=list)
+
+
+reserved_ahead: ContextVar[Ahead | None] = ContextVar(
     "langchain_lean_reserved_ahead", default=None
 )
-"""What was reserved for the next call of this context by whoever makes it."""
+"""What was reserved for the next call of this context."""
 
 
 class BudgetGuard(Recorder):
@@ -393,14 +410,24 @@ class BudgetGuard(Recorder):
         if self._admitted % _SWEPT == 0:
             self._forget_lost()
 
+    @property
+    def _ahead(self) -> Ahead | None:
+        """What this guard reserved for the call of this context, if anything."""
+        ahead = reserved_ahead.get()
+        return ahead if ahead is not None and ahead.guard is self else None
+
     def _take_ahead(self) -> Reservation | None:
         """The reservation made ahead for this call; for a retry there is none left."""
-        ahead = reserved_ahead.get()
-        return ahead.pop()[1] if ahead and ahead[0][0] is self else None
+        if ahead := self._ahead:
+            with suppress(IndexError):
+                return ahead.reservations.pop()
+        return None
 
     def _refuse(self, run_id: UUID, call: Call, error: CallRefusedError) -> None:
         """Undo what was begun for a call that is not made, and report it."""
         refused.add(call)
+        if ahead := self._ahead:
+            ahead.refusals.append(error)
         parent = UUID(call.parent_id) if call.parent_id else None
         self.report_refused(Ask.of(call), error, run_id=run_id, parent_run_id=parent)
         for recorder in recorders():

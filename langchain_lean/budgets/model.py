@@ -11,13 +11,15 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar, Self
 from uuid import UUID
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForChainRun,
     BaseCallbackManager,
+    BaseRunManager,
     CallbackManagerForChainRun,
 )
 from langchain_core.language_models import LanguageModelInput
@@ -30,7 +32,7 @@ from langchain_lean.budgets.demands import Demand, Reservation, Shortage
 from langchain_lean.budgets.errors import CallRefusedError, UnpricedCallError
 from langchain_lean.budgets.estimates import Ask
 from langchain_lean.budgets.fitting import ACTIONS, Action, Candidate, options
-from langchain_lean.budgets.guard import BudgetGuard, reserved_ahead
+from langchain_lean.budgets.guard import Ahead, BudgetGuard, reserved_ahead
 from langchain_lean.budgets.notes import Accepted, last_chunk, note_what_was_done
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.messages import prompt_messages
@@ -48,7 +50,7 @@ _Derive = Callable[[Any], Runnable[Any, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class AskedCall:
     """A call as it was asked for.
 
     Attributes:
@@ -56,12 +58,18 @@ class _Call:
         options: What else its caller gave.
         metadata: Whom it is for.
         run_id: The outermost run.
+        parent_id: The run it is asked in; None where it stands alone.
     """
 
     messages: list[BaseMessage]
     options: Mapping[str, Any]
     metadata: Mapping[str, Any]
     run_id: str
+    parent_id: UUID | None
+
+
+Negotiation = Generator[Demand, Reservation | Shortage, Accepted]
+"""Yields what is asked of the budgets, and returns the way that was granted."""
 
 
 class BudgetedModel(Runnable[LanguageModelInput, Any]):
@@ -84,6 +92,9 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
         ConfigurationError: If something of this makes no sense.
     """
 
+    lever: ClassVar[str] = "budget"
+    """Whom notes on answers name."""
+
     def __init__(
         self,
         guard: BudgetGuard,
@@ -92,7 +103,6 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
         lite: Runnable[Any, Any] | None = None,
         when_over: Sequence[Action] | None = None,
         exact: bool = False,
-        _derive: _Derive | None = None,
     ) -> None:
         if when_over is None:
             when_over = [a for a in ACTIONS if a != "downgrade" or lite is not None]
@@ -108,21 +118,19 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
                 "To downgrade takes a model to ask instead: guard.model(..., lite=...)."
             )
             raise ConfigurationError(msg)
-        self._derive = _derive or _as_it_is
-        for each in (model, lite):
-            if each is not None:
-                chat_model_of(self._derive(each))
+        self._derive: _Derive = _as_it_is
         self.guard = guard
         self.model = model
         self.lite = lite
         self.when_over = tuple(when_over)
         self.exact = exact
+        self._check_models()
 
-    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> BudgetedModel:
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Self:
         """The same with tools bound to its models."""
         return self._derived(lambda model: model.bind_tools(tools, **kwargs))
 
-    def with_structured_output(self, schema: Any, **kwargs: Any) -> BudgetedModel:
+    def with_structured_output(self, schema: Any, **kwargs: Any) -> Self:
         """The same with answers of a schema, in the way of each of its models."""
         return self._derived(
             lambda model: model.with_structured_output(schema, **kwargs),
@@ -185,15 +193,15 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
         config: RunnableConfig,
         **kwargs: Any,
     ) -> Any:
-        call = self._call(input_, config, run_manager.run_id, kwargs)
-        accepted = drive(self._negotiate(call), self.guard.reserve)
-        with _reserved(self.guard, accepted):
-            sent = accepted.candidate.messages
-            config = self._watched(config, accepted)
-            given = _options(accepted.candidate, kwargs)
-            answer = accepted.runnable.invoke(sent, config, **given)
-        note_what_was_done(accepted, answer)
-        return answer
+        call = self._call(input_, config, run_manager, kwargs)
+        attempts = _Attempts(self, call)
+        while True:
+            accepted = drive(attempts.negotiation, self.guard.reserve)
+            with attempts.making(accepted):
+                sent, watched, given = self._sent(accepted, config, kwargs)
+                answer = accepted.runnable.invoke(sent, watched, **given)
+                note_what_was_done(accepted, answer)
+                return answer
 
     async def _ainvoke(
         self,
@@ -202,15 +210,15 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
         config: RunnableConfig,
         **kwargs: Any,
     ) -> Any:
-        call = self._call(input_, config, run_manager.run_id, kwargs)
-        accepted = await adrive(self._negotiate(call), self.guard.areserve)
-        with _reserved(self.guard, accepted):
-            sent = accepted.candidate.messages
-            config = self._watched(config, accepted)
-            given = _options(accepted.candidate, kwargs)
-            answer = await accepted.runnable.ainvoke(sent, config, **given)
-        note_what_was_done(accepted, answer)
-        return answer
+        call = self._call(input_, config, run_manager, kwargs)
+        attempts = _Attempts(self, call)
+        while True:
+            accepted = await adrive(attempts.negotiation, self.guard.areserve)
+            with attempts.making(accepted):
+                sent, watched, given = self._sent(accepted, config, kwargs)
+                answer = await accepted.runnable.ainvoke(sent, watched, **given)
+                note_what_was_done(accepted, answer)
+                return answer
 
     def _stream(
         self,
@@ -219,17 +227,18 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
         config: RunnableConfig,
         **kwargs: Any,
     ) -> Iterator[Any]:
-        call = self._call(next(inputs), config, run_manager.run_id, kwargs)
-        accepted = drive(self._negotiate(call), self.guard.reserve)
-        chunks = []
-        with _reserved(self.guard, accepted):
-            sent = accepted.candidate.messages
-            config = self._watched(config, accepted)
-            given = _options(accepted.candidate, kwargs)
-            for chunk in accepted.runnable.stream(sent, config, **given):
-                chunks.append(chunk)
-                yield chunk
-        yield from last_chunk(accepted, chunks)
+        call = self._call(next(inputs), config, run_manager, kwargs)
+        attempts = _Attempts(self, call)
+        while True:
+            accepted = drive(attempts.negotiation, self.guard.reserve)
+            chunks = []
+            with attempts.making(accepted):
+                sent, watched, given = self._sent(accepted, config, kwargs)
+                for chunk in accepted.runnable.stream(sent, watched, **given):
+                    chunks.append(chunk)
+                    yield chunk
+                yield from last_chunk(accepted, chunks)
+                return
 
     async def _astream(
         self,
@@ -238,47 +247,60 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
-        call = self._call(await anext(inputs), config, run_manager.run_id, kwargs)
-        accepted = await adrive(self._negotiate(call), self.guard.areserve)
-        chunks = []
-        with _reserved(self.guard, accepted):
-            sent = accepted.candidate.messages
-            config = self._watched(config, accepted)
-            given = _options(accepted.candidate, kwargs)
-            async for chunk in accepted.runnable.astream(sent, config, **given):
-                chunks.append(chunk)
-                yield chunk
-        for chunk in last_chunk(accepted, chunks):
-            yield chunk
+        call = self._call(await anext(inputs), config, run_manager, kwargs)
+        attempts = _Attempts(self, call)
+        while True:
+            accepted = await adrive(attempts.negotiation, self.guard.areserve)
+            chunks = []
+            with attempts.making(accepted):
+                sent, watched, given = self._sent(accepted, config, kwargs)
+                async for chunk in accepted.runnable.astream(sent, watched, **given):
+                    chunks.append(chunk)
+                    yield chunk
+                for chunk in last_chunk(accepted, chunks):
+                    yield chunk
+                return
 
-    def _derived(self, derive: _Derive, *, structured: bool = False) -> BudgetedModel:
+    def _derived(self, derive: _Derive, *, structured: bool = False) -> Self:
         if self._derive is not _as_it_is:
             msg = "Tools and a schema are bound once; bind them to guard.model(...)."
             raise ConfigurationError(msg)
-        actions = [a for a in self.when_over if not (structured and a == "finish")]
-        return BudgetedModel(
-            self.guard,
-            self.model,
-            lite=self.lite,
-            when_over=actions,
-            exact=self.exact,
-            _derive=derive,
-        )
+        derived = copy(self)
+        derived._derive = derive
+        if structured:
+            derived.when_over = tuple(a for a in self.when_over if a != "finish")
+        try:
+            derived._check_models()
+        except (AttributeError, NotImplementedError) as error:
+            msg = "The model takes no tools or no schema; give one that does."
+            raise ConfigurationError(msg) from error
+        return derived
+
+    def _check_models(self) -> None:
+        """Refuse what is no chat model.
+
+        Raises:
+            ConfigurationError: If one of the models is something else.
+        """
+        for model in [self.model] if self.lite is None else [self.model, self.lite]:
+            chat_model_of(self._derive(model))
 
     def _call(
         self,
         input_: LanguageModelInput,
         config: RunnableConfig,
-        run_id: UUID,
+        run: BaseRunManager,
         options: Mapping[str, Any],
-    ) -> _Call:
-        metadata = config.get("metadata") or {}
-        outermost = self.guard.outermost_run(run_id)
-        return _Call(prompt_messages(input_), options, metadata, outermost)
+    ) -> AskedCall:
+        return AskedCall(
+            prompt_messages(input_),
+            options,
+            config.get("metadata") or {},
+            self.guard.outermost_run(run.run_id),
+            run.parent_run_id,
+        )
 
-    def _negotiate(
-        self, call: _Call
-    ) -> Generator[Demand, Reservation | Shortage, Accepted]:
+    def _negotiate(self, call: AskedCall) -> Negotiation:
         """Ask for the call, then for the ways that fit into what is left.
 
         Yields:
@@ -298,9 +320,15 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
             self.guard.report_refused(ask, error)
             raise
 
+    def _instead(
+        self, call: AskedCall, refusal: CallRefusedError
+    ) -> Negotiation | None:
+        """What to do where the guard refuses a part of a call; None to let it fail."""
+        return None
+
     def _ways(
-        self, call: _Call, candidate: Candidate, asked: Demand
-    ) -> Generator[Demand, Reservation | Shortage, Accepted]:
+        self, call: AskedCall, candidate: Candidate, asked: Demand
+    ) -> Negotiation:
         reserved = asked.estimate.usage.output
         if self.exact and asked.ask.output is None:
             candidate = replace(candidate, output=reserved // asked.ask.choices)
@@ -332,7 +360,8 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
     def _accepted(
         self, candidate: Candidate, reservation: Reservation, asked: Demand
     ) -> Accepted:
-        return Accepted(candidate, reservation, asked, self._runnable(candidate))
+        runnable = self._runnable(candidate)
+        return Accepted(candidate, reservation, asked, runnable, self.lever)
 
     def _runnable(self, candidate: Candidate) -> Runnable[Any, Any]:
         """What makes a call in this way."""
@@ -343,7 +372,7 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
             model = capped(model, candidate.output)
         return self._derive(model) if candidate.tools else model
 
-    def _ask(self, call: _Call, candidate: Candidate) -> Ask:
+    def _ask(self, call: AskedCall, candidate: Candidate) -> Ask:
         """What a call asks of a model in this way."""
         model, bound, metadata = chat_model_of(self._runnable(candidate))
         options = {**bound, **_options(candidate, call.options)}
@@ -356,6 +385,14 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
             metadata=metadata,
             run_id=call.run_id,
         )
+
+    def _sent(
+        self, accepted: Accepted, config: RunnableConfig, options: Mapping[str, Any]
+    ) -> tuple[Sequence[BaseMessage], RunnableConfig, dict[str, Any]]:
+        """The messages, configuration and options of a call."""
+        candidate = accepted.candidate
+        watched = self._watched(config, accepted)
+        return candidate.messages, watched, _options(candidate, options)
 
     def _watched(self, config: RunnableConfig, accepted: Accepted) -> RunnableConfig:
         """The configuration of a call: the guard sees it, tags say what was done."""
@@ -381,14 +418,35 @@ def _as_it_is(model: Any) -> Runnable[Any, Any]:
     return runnable
 
 
-@contextmanager
-def _reserved(guard: BudgetGuard, accepted: Accepted) -> Iterator[None]:
-    """Let the guard find the reservation when the call begins."""
-    ahead = [(guard, accepted.reservation)]
-    reserved_ahead.set(ahead)  # the context is this run's own
-    try:
-        yield
-    finally:
-        for _, unused in ahead:
-            guard.free(unused)
-        ahead.clear()
+class _Attempts:
+    """What is tried to make a call, until nothing of it is refused.
+
+    Attributes:
+        negotiation: Asks for the next attempt.
+    """
+
+    def __init__(self, model: BudgetedModel, call: AskedCall) -> None:
+        self._model = model
+        self._call = call
+        self.negotiation = model._negotiate(call)
+
+    @contextmanager
+    def making(self, accepted: Accepted) -> Iterator[None]:
+        """Let the guard find the reservation when the call begins.
+
+        Where it refuses a part of the call, what the model does instead is next.
+        """
+        guard, reservation = self._model.guard, accepted.reservation
+        ahead = Ahead(guard, [] if reservation is None else [reservation])
+        reserved_ahead.set(ahead)  # the context is this run's own
+        try:
+            yield
+        except Exception:
+            refusals = ahead.refusals
+            other = self._model._instead(self._call, refusals[-1]) if refusals else None
+            if other is None:
+                raise
+            self.negotiation = other
+        finally:
+            while ahead.reservations:
+                guard.free(ahead.reservations.pop())

@@ -17,8 +17,6 @@ from langchain_lean.budgets.fitting import Candidate
 from langchain_lean.messages import note
 from langchain_lean.models import ended_on_cap
 
-_LEVER = "budget"
-
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -26,15 +24,17 @@ class Accepted:
 
     Attributes:
         candidate: The way it is made.
-        reservation: What is reserved for it.
+        reservation: What is reserved for it; None where no model is asked.
         asked: What it would have taken as it was asked for.
         runnable: Makes it.
+        lever: Whom notes and savings name.
     """
 
     candidate: Candidate
-    reservation: Reservation
+    reservation: Reservation | None
     asked: Demand
     runnable: Runnable[Any, Any]
+    lever: str
 
 
 def note_what_was_done(accepted: Accepted, answer: Any) -> None:
@@ -44,12 +44,12 @@ def note_what_was_done(accepted: Accepted, answer: Any) -> None:
         return
     candidate = accepted.candidate
     for done in candidate.notes:
-        note(message, lever=_LEVER, action=done.action, reason=done.detail)
+        note(message, lever=accepted.lever, action=done.action, reason=done.detail)
     if candidate.output is not None and ended_on_cap(message):
         reason = f"the answer ended at {candidate.output:,} tokens"
-        note(message, lever=_LEVER, action="shortened", reason=reason)
-    if candidate.notes:
-        _report_saving(accepted, message)
+        note(message, lever=accepted.lever, action="shortened", reason=reason)
+    if candidate.notes and accepted.reservation is not None:
+        _report_saving(accepted, accepted.reservation.demand, message)
 
 
 def last_chunk(accepted: Accepted, chunks: list[Any]) -> Iterator[AIMessageChunk]:
@@ -66,14 +66,14 @@ def last_chunk(accepted: Accepted, chunks: list[Any]) -> Iterator[AIMessageChunk
         yield AIMessageChunk(content="", id=whole.id, response_metadata={"lean": notes})
 
 
-def _report_saving(accepted: Accepted, answer: AIMessage) -> None:
+def _report_saving(accepted: Accepted, made: Demand, answer: AIMessage) -> None:
     """Report what trimming and downgrading saved; a capped answer's rest is unknown."""
-    asked, made = accepted.asked, accepted.reservation.demand
+    asked = accepted.asked
     left_out = asked.estimate.floor.input - made.estimate.floor.input
     usage = TokenUsage.from_message(answer)
     if accepted.candidate.lite and usage is not None:
         report_saving(
-            _LEVER,
+            accepted.lever,
             avoided=TokenUsage(
                 input=usage.input + max(left_out, 0), output=usage.output
             ),
@@ -85,7 +85,7 @@ def _report_saving(accepted: Accepted, answer: AIMessage) -> None:
         )
     elif left_out > 0:
         report_saving(
-            _LEVER,
+            accepted.lever,
             avoided=TokenUsage(input=left_out),
             model=asked.ask.model or "",
             provider=asked.ask.provider,

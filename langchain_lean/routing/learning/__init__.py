@@ -1,0 +1,1 @@
+"""What `LearnedPolicy` and `calibrate` are made of; nothing here asks anybody."""

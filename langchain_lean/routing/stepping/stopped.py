@@ -1,0 +1,56 @@
+"""What is said in place of an answer where no model may be asked any more."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.runnables import Runnable, RunnableConfig
+
+
+class Stopped(Runnable[Any, AIMessage]):
+    """Stands in a model's place and asks nobody.
+
+    Args:
+        text: What it says, whatever it is asked.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def invoke(
+        self,
+        input: Any,  # noqa: A002 - LangChain's word
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AIMessage:
+        """Say it."""
+        return AIMessage(self.text)
+
+    async def ainvoke(
+        self,
+        input: Any,  # noqa: A002 - LangChain's word
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AIMessage:
+        """`invoke` for asyncio."""
+        return AIMessage(self.text)
+
+    def stream(
+        self,
+        input: Any,  # noqa: A002 - LangChain's word
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Iterator[AIMessage]:
+        """Say it in one piece."""
+        yield AIMessageChunk(content=self.text)
+
+    async def astream(
+        self,
+        input: Any,  # noqa: A002 - LangChain's word
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[AIMessage]:
+        """`stream` for asyncio."""
+        yield AIMessageChunk(content=self.text)
