@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from langchain_lean.embeddings import local_embeddings
     from langchain_lean.errors import LeanError, UnpricedModelError
     from langchain_lean.routing.router import EscalationRouter
+    from langchain_lean.routing.steps import StepCap
 
 __all__ = [
     "Budget",
@@ -38,6 +39,7 @@ __all__ = [
     "PrefixMonitor",
     "PriceBook",
     "SpendAlarm",
+    "StepCap",
     "SummaryMemory",
     "TokenCounter",
     "TokenLedger",
@@ -61,6 +63,7 @@ _HOMES = {
     "PrefixMonitor": "context.prefix",
     "PriceBook": "accounting.prices.book",
     "SpendAlarm": "budgets.alarms",
+    "StepCap": "routing.steps",
     "SummaryMemory": "context.memory",
     "TokenCounter": "accounting.tokens.counter",
     "TokenLedger": "accounting.ledger",

@@ -19,10 +19,12 @@ from langchain_lean.routing.answering.held import Held, checked_answer
 from langchain_lean.routing.answering.ladder import Ladder, Rung
 from langchain_lean.routing.answering.route import Course, Question
 from langchain_lean.routing.opinions import Opinion, opinion
+from langchain_lean.routing.stepping.stopped import is_last
 from langchain_lean.routing.verdict import Attempt, EscalationPolicy, Verdict
 
 _OVER_BUDGET = "the stronger model was over budget"
 _CALLS_TOOLS = "it calls tools, which is not judged"
+_CAPPED = "it is the last one of a run that reached its step cap"
 _NO_OPINION = "the policy had no opinion"
 
 
@@ -148,6 +150,8 @@ class Request:
             return asked.held.verdict
         if tool_calls(decision.answer):
             return Verdict(False, None, _CALLS_TOOLS)
+        if is_last(decision.answer):
+            return Verdict(False, None, _CAPPED)
         asked_of = Opinion(self.policy, self.messages, decision.answer)
         return (yield from opinion(asked_of))
 

@@ -8,6 +8,15 @@ from typing import Any
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import Runnable, RunnableConfig
 
+LEVER = "steps"
+"""What notes and notices call the step cap."""
+
+
+def is_last(answer: AIMessage) -> bool:
+    """Whether a step cap had an answer be the last one, or stand in for it."""
+    notes = answer.response_metadata.get("lean", [])
+    return any(note.get("lever") == LEVER for note in notes)
+
 
 class Stopped(Runnable[Any, AIMessage]):
     """Stands in a model's place and asks nobody.

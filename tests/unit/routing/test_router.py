@@ -32,6 +32,7 @@ from langchain_lean import (
     Budget,
     BudgetExceededError,
     BudgetGuard,
+    StepCap,
     TokenLedger,
     TokenUsage,
 )
@@ -352,6 +353,16 @@ class TestConversations:
         first = lean(state["messages"][1])[0]
         assert first["reason"] == "it calls tools, which is not judged"
         assert state["route"]["model"] == "sonnet"  # the answer after it is
+
+    def test_the_last_answer_of_a_capped_run_is_not_judged(self) -> None:
+        cap = StepCap(max_calls=1)
+        cheap = model(calling(), "All about bad things.")
+        asked = router(cap.model(cheap), cap.model(model("So.", name=STRONG)))
+        config = {"callbacks": [cap]}
+        state = agent(asked).invoke({"messages": ASKED}, config)
+        assert state["messages"][-1].text == "All about bad things."
+        said = "it is the last one of a run that reached its step cap"
+        assert state["route"]["reason"] == said
 
     def test_a_policy_may_interrupt_and_the_graph_resumes(self) -> None:
         class Asks(EscalationPolicy):
