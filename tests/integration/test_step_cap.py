@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import count
 from operator import add
 from pathlib import Path
@@ -31,11 +32,17 @@ from langchain_lean import (
     TokenLedger,
     scope,
 )
-from langchain_lean.budgets.finish import INSTRUCTION
+from langchain_lean.budgets.finish import INSTRUCTION, OUTPUT
 from langchain_lean.budgets.storage.memory import MemoryStorage
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.routing.steps import StepCap
 from langchain_lean.testing import ScriptedChatModel
+from tests.integration.conftest import MakeChatBedrock, MakeChatOpenAI
+from tests.integration.provider_server import ProviderServer
+from tests.storage.conftest import redis_server, redis_url
+from tests.storage.moto_server import aws, dynamodb_url, moto_endpoint
+
+__all__ = ["aws", "dynamodb_url", "moto_endpoint", "redis_server", "redis_url"]
 
 Go = Callable[[Any, Any, Any], Awaitable[Any]]
 
@@ -61,6 +68,15 @@ async def astream(graph: Any, given: Any, config: Any) -> Any:
 
 
 every_way = pytest.mark.parametrize("go", [invoke, ainvoke, stream, astream])
+
+
+@pytest.fixture(params=["sqlite", "redis", "dynamodb"])
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A store that processes share."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/steps.db"
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
 
 
 class Restless(ScriptedChatModel):
@@ -311,6 +327,47 @@ class TestAnAgent:
         assert len(model.calls) + len(notes.calls) == 17
 
 
+class TestRealClients:
+    """The last answer as providers get it: they refuse tool calls without tools."""
+
+    @pytest.mark.parametrize("go", [invoke, ainvoke])
+    async def test_openai(
+        self, go: Go, chat_openai: MakeChatOpenAI, openai_server: ProviderServer
+    ) -> None:
+        request = await self.asked_last(go, chat_openai(), openai_server)
+        assert "tools" not in request
+        assert request["max_completion_tokens"] == OUTPUT
+        assert {message["role"] for message in request["messages"]} == {
+            "user",
+            "assistant",
+        }
+        assert not any("tool_calls" in message for message in request["messages"])
+
+    @pytest.mark.parametrize("go", [invoke, ainvoke])
+    async def test_bedrock(
+        self, go: Go, chat_bedrock: MakeChatBedrock, bedrock_server: ProviderServer
+    ) -> None:
+        request = await self.asked_last(go, chat_bedrock(), bedrock_server)
+        assert "toolConfig" not in request
+        assert request["inferenceConfig"]["maxTokens"] == OUTPUT
+        blocks = [b for message in request["messages"] for b in message["content"]]
+        assert {key for block in blocks for key in block} == {"text"}
+
+    async def asked_last(self, go: Go, model: Any, server: ProviderServer) -> Any:
+        cap = StepCap(0)
+        call = tool_call(name="search", args={"query": "it"}, id="call")
+        said = [
+            AIMessage("", tool_calls=[call]),
+            ToolMessage("No.", tool_call_id="call"),
+        ]
+        given = {"messages": [*ASKED["messages"], *said]}
+        graph = agent(cap.model(model.bind_tools([search])), [search])
+        state = await go(graph, given, {"callbacks": [cap]})
+        assert done(state["messages"][-1]) == CAPPED
+        (request,) = server.requests
+        return request
+
+
 class TestSubAgents:
     @every_way
     async def test_they_stop_and_only_the_outermost_answers(self, go: Go) -> None:
@@ -336,6 +393,16 @@ class TestSubAgents:
         assert (answer.content, done(answer)) == ("I could not find it.", CAPPED)
         assert len(outer.calls) + len(inner.calls) == 8
         assert [n.action for n in ledger.notices()] == ["stopped", "capped"]
+
+    @every_way
+    async def test_the_refusal_of_a_guard_is_no_result_of_a_tool(self, go: Go) -> None:
+        outer, inner, cap = Restless("delegate"), Restless(), StepCap(7)
+        guard = BudgetGuard(Budget(calls=1, per="run"))
+        delegate = as_tool(agent(inner.bind_tools([search]), [search]), "delegate")
+        graph = agent(cap.model(outer.bind_tools([delegate])), [delegate], cap=cap)
+        with pytest.raises(BudgetExceededError) as caught:
+            await go(graph, ASKED, {"callbacks": [cap, guard]})
+        assert caught.value.budget is guard.budgets[0]
 
     @every_way
     async def test_a_graph_that_is_a_node_stops_too(self, go: Go) -> None:
@@ -444,6 +511,7 @@ class TestNewInputsAndResumes:
             assert done(state["messages"][-1]) == CAPPED
             assert len(model.calls) == 4 * number
             assert cap.status(thread_id="t")[0].used == 4
+            assert (await cap.astatus(thread_id="t"))[0].overshoot == 1
 
     @every_way
     @pytest.mark.parametrize("below", [False, True])
@@ -479,19 +547,25 @@ class TestNewInputsAndResumes:
         with pytest.raises(BudgetExceededError):
             await go(graph, None, on("t", cap))
         assert len(model.calls) == 4
+        await cap.areset(thread_id="t")
+        with pytest.raises(BudgetExceededError):
+            await go(graph, None, on("t", cap))
+        assert len(model.calls) == 6
 
-    @every_way
+    @pytest.mark.parametrize("go", [invoke, ainvoke])
     async def test_it_goes_on_counting_in_another_process(
-        self, go: Go, tmp_path: Path
+        self, go: Go, shared: str
     ) -> None:
-        saver, store = InMemorySaver(), f"sqlite:///{tmp_path}/steps.db"
-        model = Restless("ask_user")
-        for given in [ASKED, Command(resume="Go on."), Command(resume="Go on.")]:
-            cap = StepCap(2, store=store)  # as a process of its own would
-            graph = asking(cap.model(model.bind_tools([ask_user])), saver)
-            state = await go(graph, given, on("t", cap))
-        assert done(state["messages"][-1]) == CAPPED
-        assert len(model.calls) == 3
+        model, saver = Restless("ask_user"), InMemorySaver()
+        given = [ASKED, Command(resume="Go on."), Command(resume="Go on.")]
+        for turn in range(2):
+            for each in given:
+                with closing(StepCap(2, store=shared)) as cap:  # as each process has
+                    capped = cap.model(model.bind_tools([ask_user]))
+                    state = await go(asking(capped, saver), each, on("t", cap))
+                    await cap.storage.aclose()
+            assert done(state["messages"][-1]) == CAPPED
+            assert len(model.calls) == 3 * (turn + 1)
 
     @pytest.mark.parametrize("go", [invoke, ainvoke])
     async def test_a_graph_inside_of_a_chain_goes_on_counting(self, go: Go) -> None:
@@ -634,14 +708,13 @@ class TestExactly:
         assert state["messages"][-1].content
 
     @pytest.mark.parametrize("go", [invoke, ainvoke])
-    async def test_many_caps_share_one_store(
-        self, go: Go, tmp_path: Path, hurried: None
-    ) -> None:
-        store = f"sqlite:///{tmp_path}/steps.db"
-        cap, model = StepCap(9, store=store), Restless(fails=4)
-        capped = cap.model(model.bind_tools([search]))
-        graph = fanned(capped, below=nested(capped, cap))
-        await go(graph, {"messages": []}, on("t", cap))
+    async def test_in_a_shared_store(self, go: Go, shared: str) -> None:
+        with closing(StepCap(9, store=shared)) as cap:
+            model = Restless(fails=4)
+            capped = cap.model(model.bind_tools([search]))
+            graph = fanned(capped, below=nested(capped, cap))
+            await go(graph, {"messages": []}, on("t", cap))
+            await cap.storage.aclose()
         assert len(model.calls) == 10
 
     @pytest.mark.parametrize("go", [invoke, ainvoke])

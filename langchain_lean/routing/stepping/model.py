@@ -14,9 +14,7 @@ from langchain_lean.budgets.notes import Accepted
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.models import TOOLS, chat_model_of, thinking_budget
 from langchain_lean.routing.stepping.loops import goes_round
-from langchain_lean.routing.stepping.stopped import Stopped
-
-_NODE = "langgraph_checkpoint_ns"  # in the metadata of what a graph's node calls
+from langchain_lean.routing.stepping.stopped import LEVER, Stopped
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import BaseRunManager
@@ -25,6 +23,9 @@ if TYPE_CHECKING:
 
     from langchain_lean.budgets.errors import CallRefusedError
     from langchain_lean.routing.steps import StepCap
+
+_LAST = "capped"
+_NODE = "langgraph_checkpoint_ns"  # in the metadata of what a graph's node calls
 
 
 class StepModel(BudgetedModel):
@@ -48,7 +49,7 @@ class StepModel(BudgetedModel):
             of a run that the cap does not see.
     """
 
-    lever: ClassVar[str] = "steps"
+    lever: ClassVar[str] = LEVER
     guard: StepCap
 
     def __init__(
@@ -99,25 +100,25 @@ class StepModel(BudgetedModel):
         return self._accepted(candidate, outcome, asked)
 
     def _instead(
-        self, call: AskedCall, refusal: CallRefusedError
+        self, call: AskedCall, tried: Accepted, refusal: CallRefusedError
     ) -> Negotiation | None:
         """The last answer, where a retry or a fallback found no step left."""
         if not (self._answers and self.guard.refused(refusal)):
             return None
-        ask = self._ask(call, Candidate(call.messages))
-        return self._capped(call, self.guard.demand(ask))
+        was_last = any(note.action == _LAST for note in tried.candidate.notes)
+        return self._capped(call, tried.asked, may_answer=not was_last)
 
-    def _capped(self, call: AskedCall, asked: Demand) -> Negotiation:
+    def _capped(
+        self, call: AskedCall, asked: Demand, *, may_answer: bool = True
+    ) -> Negotiation:
         """Give the last answer of the run, or say that there is none any more."""
-        if self._may_answer(call):
+        if may_answer and self._may_answer(call):
             outcome = yield self.guard.last_demand(asked.ask)
             if isinstance(outcome, Reservation):
                 output = min(finish.OUTPUT, asked.ask.output or finish.OUTPUT)
                 output += thinking_budget(self.model)  # it has to be less than the cap
-                note = Note("capped", self.guard.reached)
-                return self._accepted(
-                    self._finishing(call, note, output), outcome, asked
-                )
+                last = self._finishing(call, Note(_LAST, self.guard.reached), output)
+                return self._accepted(last, outcome, asked)
         note = Note("stopped", self.guard.reached)
         self._tell(note)
         candidate = Candidate(call.messages, notes=(note,))

@@ -379,6 +379,18 @@ class TestBesideOthers:
         with pytest.raises(BudgetStoreError):
             await run(ask, cap.model(gpt()), 1, cap)
 
+    @pytest.mark.parametrize("ask", [invoke, ainvoke])
+    async def test_a_store_that_is_gone_refuses_a_retry(self, ask: Ask) -> None:
+        store = Leaving()
+
+        def fail(_: Any) -> str:
+            store.gone = True
+            raise ConnectionError("down")
+
+        cap = StepCap(9, store=store)
+        with pytest.raises(BudgetStoreError):
+            await run(ask, cap.model(retried(gpt(fail))), 1, cap)
+
     @pytest.mark.parametrize("metadata", [{}, {"thread_id": "t", "ls_integration": ""}])
     def test_without_its_store_it_can_count_by_itself(self, metadata: Any) -> None:
         store, model = Leaving(), gpt()
