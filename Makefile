@@ -23,7 +23,7 @@ lint: $(VENV)/test  ## Check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(VENV)/bench  ## Measure what is promised: estimates, prices, overhead, budgets, retrieval, memory
+bench: $(VENV)/bench  ## Measure what is promised: estimates, prices, overhead, budgets, retrieval, memory, routing
 	@$(BIN)/python -m tests.benchmarks.token_estimates
 	@$(BIN)/python -m tests.benchmarks.price_lookup
 	@$(BIN)/python -m tests.benchmarks.ledger_overhead
@@ -31,6 +31,9 @@ bench: $(VENV)/bench  ## Measure what is promised: estimates, prices, overhead, 
 	@$(BIN)/python -m tests.benchmarks.budget_storage
 	@$(BIN)/python -m tests.benchmarks.retrieval
 	@$(BIN)/python -m tests.benchmarks.memory
+	@$(BIN)/python -m tests.benchmarks.routing
+	@$(BIN)/python -m tests.benchmarks.routing_overhead
+	@$(BIN)/python -m tests.benchmarks.step_caps
 
 format: $(VENV)/test  ## Format the code
 	@$(BIN)/ruff check --fix-only .
@@ -38,7 +41,8 @@ format: $(VENV)/test  ## Format the code
 
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis lean-report.html \
-		lean-retrieval.svg lean-retrieval.png lean-memory.svg lean-memory.png
+		lean-retrieval.svg lean-retrieval.png lean-memory.svg lean-memory.png \
+		lean-routing.svg lean-routing.png
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

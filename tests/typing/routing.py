@@ -3,13 +3,21 @@
 from collections.abc import Sequence
 from typing import Any, assert_type
 
+from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langgraph.graph import START, StateGraph
+from langgraph.prebuilt import ToolNode
 
-from langchain_lean import EscalationRouter, PriceBook, TokenCounter
+from langchain_lean import EscalationRouter, PriceBook, StepCap, TokenCounter
+from langchain_lean.routing.learned import (
+    CalibratedPolicy,
+    LearnedPolicy,
+    Outcome,
+    calibrate,
+)
 from langchain_lean.routing.policies import (
     Agreement,
     EscalationPolicy,
@@ -88,3 +96,26 @@ async def chains(router: EscalationRouter, policy: EscalationPolicy) -> None:
     await router.ainvoke([HumanMessage("Hi.")])
     assert_type(await policy.ascreen([]), Verdict | None)
     assert_type(await policy.ajudge([], AIMessage("")), Verdict | None)
+
+
+def learned(outcomes: list[Outcome], embeddings: Embeddings, grader: Grader) -> None:
+    policy = LearnedPolicy.fit(outcomes, embeddings=embeddings, threshold=0.6)
+    assert_type(policy, LearnedPolicy)
+    assert_type(policy.score("Why?", "So."), float)
+    assert_type(calibrate(policy, outcomes, max_bad=0.05), LearnedPolicy)
+    assert_type(
+        calibrate(grader, outcomes, confidence=0.9), LearnedPolicy | CalibratedPolicy
+    )
+    policy.save("policy.npz")
+    assert_type(LearnedPolicy.load("policy.npz"), LearnedPolicy)
+    LearnedPolicy.fit(outcomes, embeddings=False)
+
+
+def step_cap(model: BaseChatModel, tools: list[BaseTool]) -> None:
+    cap = StepCap(max_calls=20, repeat=3, store="sqlite:///steps.db")
+    capped: Runnable[Any, Any] = cap.model(model.bind_tools(tools), final=True)
+    capped.invoke("Hi.", {"callbacks": [cap]})
+    ToolNode(
+        tools, wrap_tool_call=cap.wrap_tool_call, awrap_tool_call=cap.awrap_tool_call
+    )
+    StepCap(max_calls="20")  # type: ignore[arg-type]
