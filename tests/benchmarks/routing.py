@@ -102,7 +102,7 @@ QUALITY = (
     "CPT(x): % of strong calls to recover x % of the gap between the models. Cheap at "
     "50 %: requests that the cheap model then answers. Saved: strong calls of random "
     "routing at that quality, by ours (RouteLLM's cost ratio). RouteLLM's routers see "
-    "no answer; figures as published, on all rows of both halves."
+    "no answer; figures as published, on the whole sets."
 )
 
 

@@ -1,1 +1,1 @@
-"""What `LearnedPolicy` and `calibrate` are made of; nothing here asks anybody."""
+"""What learned policies and their thresholds are made of, one subject a module."""

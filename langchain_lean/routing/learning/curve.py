@@ -205,15 +205,16 @@ def _draw(
     axes.plot(*zip(*ends, strict=True), ":", color=_GREY, label="random")
     line = [(point.cost, point.quality) for point in points]
     axes.plot(*zip(*line, strict=True), color=_BLUE, linewidth=2, label="the policy")
-    for name, place in named.items():
+    beside = [(8, -4, "left"), (-2, -24, "right"), (0, 8, "center")]  # points
+    for (name, place), (right, up, side) in zip(named.items(), beside, strict=False):
         axes.plot(*place, "o", color=_INK, markersize=5)
         axes.annotate(
-            name, place, xytext=(6, -12), textcoords="offset points", color=_INK
+            name, place, (right, up), textcoords="offset points", ha=side, color=_INK
         )
     axes.set_xlabel(cost_label)
     axes.set_ylabel("Requests with a good answer")
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0, " %"))
-    axes.margins(x=0.12)
+    axes.margins(x=0.05, y=0.12)
     axes.grid(color=_GRID)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -49,7 +49,7 @@ _NEGATIONS = frozenset(
     | {"without", "except", "cannot"}
 )
 _CONTRACTED = ("n't", "n’t")
-_READ = 10_000  # characters; of a longer text the beginning and the end are read
+_READ = 4_000  # characters; of a longer text the beginning and the end are read
 
 
 def feature_names(*, answers: bool) -> tuple[str, ...]:

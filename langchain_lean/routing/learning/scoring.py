@@ -14,7 +14,7 @@ from langchain_lean.routing.opinions import Opinion, opinion
 from langchain_lean.routing.verdict import EscalationPolicy, Verdict
 from langchain_lean.steps import drive
 
-_NEVER = 0.0  # below every threshold
+_NEVER = -1.0  # below every threshold
 
 
 def scored(policy: EscalationPolicy, rows: Sequence[Row]) -> tuple[Floats, bool]:

@@ -25,9 +25,11 @@ from langchain_core.messages import (
 )
 from langchain_core.messages.tool import tool_call
 from langchain_core.runnables import RunnableLambda
+from langchain_core.runnables.config import ensure_config
 
 from langchain_lean import EscalationRouter, TokenLedger, embeddings, track
 from langchain_lean.errors import ConfigurationError, StorageError
+from langchain_lean.models import own_call
 from langchain_lean.routing.answer_checks import AnswerChecks
 from langchain_lean.routing.learned import (
     LearnedPolicy,
@@ -40,6 +42,7 @@ from langchain_lean.routing.learning.features import (
     answer_features,
     question_features,
 )
+from langchain_lean.routing.learning.fitting import fit_weights
 from langchain_lean.testing import ScriptedChatModel
 from tests.benchmarks import routing_data, routing_methods, routing_promise
 
@@ -143,6 +146,17 @@ class TestLearning:
         policy = LearnedPolicy.fit(rows, embeddings=Counted())
         for question in ("Why?", "Something else entirely."):
             assert policy.score(question) == pytest.approx(0.75, abs=0.001)
+
+    def test_what_does_not_hold_on_other_rows_is_not_turned_around(self) -> None:
+        chance, rows = np.random.default_rng(3), 40
+        turned = 0
+        for _ in range(20):
+            noise = chance.normal(size=(rows, 5))
+            good = chance.permutation(rows) % 2 == 0
+            weights = fit_weights(noise, np.zeros((rows, 0, 0)), good)
+            scores = weights.probabilities(noise, np.zeros((rows, 0, 0)))
+            turned += scores[good].mean() < scores[~good].mean() - 1e-9
+        assert turned == 0
 
     def test_scores_are_probabilities(self) -> None:
         """Good with a chance of 0.9 or 0.3, and that can be seen."""
@@ -345,6 +359,17 @@ class TestEmbeddings:
         assert counted.calls[1:] == [[ASKED, RIGHT], counted.calls[2]]
         assert len(counted.calls[2]) == 20
 
+    def test_their_length_does_not_count(self) -> None:
+        class Longer(Counted):
+            def embed_documents(self, texts: list[str]) -> list[list[float]]:
+                found = super().embed_documents(texts)
+                return [[1_000 * len(texts) * x for x in vector] for vector in found]
+
+        plain, longer = (
+            LearnedPolicy.fit(sums(), embeddings=each) for each in (Counted(), Longer())
+        )
+        assert longer.score(ASKED, RIGHT) == pytest.approx(plain.score(ASKED, RIGHT))
+
     async def test_asyncio_waits_for_their_async_form(self) -> None:
         counted = Counted()
         policy = LearnedPolicy.fit(sums(), embeddings=counted)
@@ -517,6 +542,23 @@ class TestFiles:
         screening.save(tmp_path / "policy")
         assert not LearnedPolicy.load(tmp_path / "policy").reads_answers
 
+    def test_where_it_cannot_be_written_the_earlier_one_stays(
+        self,
+        tmp_path: Path,
+        judging: LearnedPolicy,
+        screening: LearnedPolicy,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def fail(*_: Any) -> None:
+            raise PermissionError
+
+        judging.save(tmp_path / "policy")
+        monkeypatch.setattr(Path, "replace", fail)
+        with pytest.raises(PermissionError):
+            screening.save(tmp_path / "policy")
+        assert LearnedPolicy.load(tmp_path / "policy").reads_answers
+        assert len([*tmp_path.iterdir()]) == 1
+
     def test_other_embeddings_are_refused(self, tmp_path: Path) -> None:
         LearnedPolicy.fit(sums(), embeddings=Counted()).save(tmp_path / "policy")
         others: list[Any] = [False, DeterministicFakeEmbedding(size=4)]
@@ -658,6 +700,19 @@ class TestLogged:
         model = ScriptedChatModel(responses=["draft", "final"], model_name="haiku")
         chain = RunnableLambda(lambda text: [model.invoke(text) for _ in range(2)])
         chain.invoke("Write.", {"callbacks": [ledger]})
+        ledger.feedback(next(ledger.entries()).trace_id, good=True)
+        [outcome] = logged_outcomes(ledger, model="haiku")
+        assert outcome["answer"] == "final"
+
+    def test_a_judged_chain_is_not_about_what_a_lever_asked_for_itself(self) -> None:
+        ledger = TokenLedger(keep_text=True)
+        model = ScriptedChatModel(responses=["final", "grade"], model_name="haiku")
+
+        def answered(text: str) -> None:
+            model.invoke(text)
+            model.invoke("Grade it.", own_call(ensure_config(), "routing"))
+
+        RunnableLambda(answered).invoke("Write.", {"callbacks": [ledger]})
         ledger.feedback(next(ledger.entries()).trace_id, good=True)
         [outcome] = logged_outcomes(ledger, model="haiku")
         assert outcome["answer"] == "final"
