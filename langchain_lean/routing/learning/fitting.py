@@ -13,7 +13,7 @@ from langchain_lean.routing.learning.bound import Floats
 
 _FEWEST = 10  # rows of each kind, two in each fold
 
-# Chosen by cross-validation on the recorded rows of tests/benchmarks/routing.py.
+# Chosen by hand on repeated splits of the rows of tests/benchmarks/routing.py.
 _PRIOR = 0.001  # variance of a weight
 _LENGTH = 4.0  # of an embedding, where a feature has 1
 _FARTHEST = 4.0  # deviations from the mean; what is farther off counts no more
