@@ -1,4 +1,4 @@
-"""Which models are known to take a stop sequence."""
+"""Which models are known to take a stop sequence, and which may think first."""
 
 from __future__ import annotations
 
@@ -38,6 +38,24 @@ Anthropic and Amazon document `stop_sequences` and `stopSequences` for these mod
 """
 
 
+def may_think(model: BaseChatModel, options: Mapping[str, Any]) -> bool:
+    """Whether a model may think before it answers, for which a small cap has no room.
+
+    Args:
+        model: The chat model.
+        options: The options of the call.
+
+    Returns:
+        True where an option says so, and for OpenAI's models that are not known to
+        answer at once.
+    """
+    if any(options.get(name) or getattr(model, name, None) for name in _UNSURE):
+        return True
+    said = model._get_ls_params(**options)
+    family = _TAKERS["openai"].match(said.get("ls_model_name") or "")
+    return said.get("ls_provider") == "openai" and not family
+
+
 def takes_stop(model: BaseChatModel, options: Mapping[str, Any]) -> bool:
     """Whether a call can be given a stop sequence of ours.
 
@@ -49,9 +67,9 @@ def takes_stop(model: BaseChatModel, options: Mapping[str, Any]) -> bool:
         True for a family of models that is known to take one, where the call has no
         stop sequences of its own and the model does not think before it answers.
     """
-    if any(
-        options.get(name) or getattr(model, name, None) for name in (*_OWN, *_UNSURE)
-    ):
+    if any(options.get(name) or getattr(model, name, None) for name in _OWN):
+        return False
+    if may_think(model, options):
         return False
     said = model._get_ls_params(**options)
     family = _TAKERS.get(said.get("ls_provider", ""))

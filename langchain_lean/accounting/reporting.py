@@ -1,6 +1,4 @@
-"""The one way a lever says what it saved, left out or rejected, and a guard what it
-refused.
-"""
+"""The one way to say what a lever saved, left out, rejected, or a guard refused."""
 
 import logging
 from collections.abc import Iterator, Mapping

@@ -44,6 +44,7 @@ from langchain_lean.models import (
     without,
     without_tools,
 )
+from langchain_lean.own_run import OwnRun
 from langchain_lean.steps import adrive, drive
 
 _Derive = Callable[[Any], Runnable[Any, Any]]
@@ -72,7 +73,7 @@ Negotiation = Generator[Demand, Reservation | Shortage, Accepted]
 """Yields what is asked of the budgets, and returns the way that was granted."""
 
 
-class BudgetedModel(Runnable[LanguageModelInput, Any]):
+class BudgetedModel(OwnRun):
     """Asks a model within its budgets, and adapts calls that do not fit.
 
     Made by `BudgetGuard.model`. A Runnable for chains and graphs of your own, not a
@@ -137,88 +138,37 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
             structured=True,
         )
 
-    def invoke(
-        self,
-        input: LanguageModelInput,  # noqa: A002 - LangChain's word
-        config: RunnableConfig | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Ask the model, or what its budgets leave of it.
-
-        Raises:
-            CallRefusedError: If the call may not be made in any way.
-        """
-        return self._call_with_config(self._invoke, input, config, **kwargs)
-
-    async def ainvoke(
-        self,
-        input: LanguageModelInput,  # noqa: A002 - LangChain's word
-        config: RunnableConfig | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """`invoke` for asyncio."""
-        return await self._acall_with_config(self._ainvoke, input, config, **kwargs)
-
-    def stream(
-        self,
-        input: LanguageModelInput,  # noqa: A002 - LangChain's word
-        config: RunnableConfig | None = None,
-        **kwargs: Any,
-    ) -> Iterator[Any]:
-        """Ask the model as a stream; notes come with a last empty chunk."""
-        yield from self._transform_stream_with_config(
-            iter([input]), self._stream, config, **kwargs
-        )
-
-    async def astream(
-        self,
-        input: LanguageModelInput,  # noqa: A002 - LangChain's word
-        config: RunnableConfig | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[Any]:
-        """`stream` for asyncio."""
-
-        async def only() -> AsyncIterator[LanguageModelInput]:
-            yield input
-
-        async for chunk in self._atransform_stream_with_config(
-            only(), self._astream, config, **kwargs
-        ):
-            yield chunk
-
     def _invoke(
         self,
-        input_: LanguageModelInput,
+        given: LanguageModelInput,
         run_manager: CallbackManagerForChainRun,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> Any:
-        call = self._call(input_, config, run_manager, kwargs)
+        call = self._call(given, config, run_manager, kwargs)
         attempts = _Attempts(self, call)
         while True:
             accepted = drive(attempts.negotiation, self.guard.reserve)
             with attempts.making(accepted):
-                sent, watched, given = self._sent(accepted, config, kwargs)
-                answer = accepted.runnable.invoke(sent, watched, **given)
-                note_what_was_done(accepted, answer)
-                return answer
+                sent, watched, options = self._sent(accepted, config, kwargs)
+                answer = accepted.runnable.invoke(sent, watched, **options)
+                return note_what_was_done(accepted, answer)
 
     async def _ainvoke(
         self,
-        input_: LanguageModelInput,
+        given: LanguageModelInput,
         run_manager: AsyncCallbackManagerForChainRun,
         config: RunnableConfig,
         **kwargs: Any,
     ) -> Any:
-        call = self._call(input_, config, run_manager, kwargs)
+        call = self._call(given, config, run_manager, kwargs)
         attempts = _Attempts(self, call)
         while True:
             accepted = await adrive(attempts.negotiation, self.guard.areserve)
             with attempts.making(accepted):
-                sent, watched, given = self._sent(accepted, config, kwargs)
-                answer = await accepted.runnable.ainvoke(sent, watched, **given)
-                note_what_was_done(accepted, answer)
-                return answer
+                sent, watched, options = self._sent(accepted, config, kwargs)
+                answer = await accepted.runnable.ainvoke(sent, watched, **options)
+                return note_what_was_done(accepted, answer)
 
     def _stream(
         self,
@@ -233,8 +183,8 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
             accepted = drive(attempts.negotiation, self.guard.reserve)
             chunks = []
             with attempts.making(accepted):
-                sent, watched, given = self._sent(accepted, config, kwargs)
-                for chunk in accepted.runnable.stream(sent, watched, **given):
+                sent, watched, options = self._sent(accepted, config, kwargs)
+                for chunk in accepted.runnable.stream(sent, watched, **options):
                     chunks.append(chunk)
                     yield chunk
                 yield from last_chunk(accepted, chunks)
@@ -253,8 +203,8 @@ class BudgetedModel(Runnable[LanguageModelInput, Any]):
             accepted = await adrive(attempts.negotiation, self.guard.areserve)
             chunks = []
             with attempts.making(accepted):
-                sent, watched, given = self._sent(accepted, config, kwargs)
-                async for chunk in accepted.runnable.astream(sent, watched, **given):
+                sent, watched, options = self._sent(accepted, config, kwargs)
+                async for chunk in accepted.runnable.astream(sent, watched, **options):
                     chunks.append(chunk)
                     yield chunk
                 for chunk in last_chunk(accepted, chunks):

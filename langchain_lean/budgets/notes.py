@@ -37,11 +37,17 @@ class Accepted:
     lever: str
 
 
-def note_what_was_done(accepted: Accepted, answer: Any) -> None:
-    """Say on an answer what was done, and report what that saved."""
+def note_what_was_done(accepted: Accepted, answer: Any) -> Any:
+    """Say on an answer what was done, and report what that saved.
+
+    Returns:
+        The answer with its notes: a copy, as it may stand in a cache.
+    """
     message = answer.get("raw") if isinstance(answer, dict) else answer
     if not isinstance(message, AIMessage):
-        return
+        return answer
+    metadata = dict(message.response_metadata)
+    message = message.model_copy(update={"response_metadata": metadata})
     candidate = accepted.candidate
     for done in candidate.notes:
         note(message, lever=accepted.lever, action=done.action, reason=done.detail)
@@ -50,6 +56,7 @@ def note_what_was_done(accepted: Accepted, answer: Any) -> None:
         note(message, lever=accepted.lever, action="shortened", reason=reason)
     if candidate.notes and accepted.reservation is not None:
         _report_saving(accepted, accepted.reservation.demand, message)
+    return {**answer, "raw": message} if isinstance(answer, dict) else message
 
 
 def last_chunk(accepted: Accepted, chunks: list[Any]) -> Iterator[AIMessageChunk]:
@@ -60,7 +67,7 @@ def last_chunk(accepted: Accepted, chunks: list[Any]) -> Iterator[AIMessageChunk
         return
     whole = add_ai_message_chunks(chunks[0], *chunks[1:])
     before = whole.response_metadata.get("lean", [])
-    note_what_was_done(accepted, whole)
+    whole = note_what_was_done(accepted, whole)
     notes = whole.response_metadata.get("lean", [])[len(before) :]
     if notes:
         yield AIMessageChunk(content="", id=whole.id, response_metadata={"lean": notes})

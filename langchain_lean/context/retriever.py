@@ -37,10 +37,11 @@ from langchain_lean.context.retrieval.packing import Limits, Ranked, send
 from langchain_lean.context.retrieval.ranking import Candidate, fuse, rank_score
 from langchain_lean.context.retrieval.reading import Reading
 from langchain_lean.context.retrieval.sentences import Chunk
-from langchain_lean.context.retrieval.vectors import SentenceVectors, as_vectors
+from langchain_lean.context.retrieval.vectors import SentenceVectors
 from langchain_lean.embeddings import local_embeddings
 from langchain_lean.errors import ConfigurationError, LeanError
 from langchain_lean.steps import adrive, drive
+from langchain_lean.vectors import as_vectors
 
 logger = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ from langchain_lean.accounting.prices.table import price_table
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.messages import not_taken, prompt_messages, state_messages
+from langchain_lean.own_run import OwnRun
 from langchain_lean.routing.answering.costs import Costs
 from langchain_lean.routing.answering.decision import Request
 from langchain_lean.routing.answering.ladder import Ladder, Model
@@ -33,7 +34,7 @@ _STICKY = "it answered before in this conversation"
 _ROUTE = "route"
 
 
-class EscalationRouter(Runnable[Any, Any]):
+class EscalationRouter(OwnRun):
     """Answers with a cheap model, and asks a stronger one when a policy says so.
 
     As a node of a graph it takes a state with messages and gives an update: the answer
@@ -158,37 +159,6 @@ class EscalationRouter(Runnable[Any, Any]):
             msg = f"The route names a model the router does not have; it has {known}."
         raise ConfigurationError(msg)
 
-    def invoke(
-        self,
-        input: Any,  # noqa: A002 - LangChain's word
-        config: RunnableConfig | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Answer: a state with messages, a prompt, or messages.
-
-        Args:
-            input: What is to be answered.
-            config: The configuration of the call.
-            kwargs: Options of the calls that answer.
-
-        Returns:
-            For a state an update of it, else the answer.
-
-        Raises:
-            ConfigurationError: If it is something else, or there is no message.
-            CallRefusedError: If no model may be asked.
-        """
-        return self._call_with_config(self._invoke, input, config, **kwargs)
-
-    async def ainvoke(
-        self,
-        input: Any,  # noqa: A002 - LangChain's word
-        config: RunnableConfig | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """`invoke` for asyncio."""
-        return await self._acall_with_config(self._ainvoke, input, config, **kwargs)
-
     def stream(
         self,
         input: Any,  # noqa: A002 - LangChain's word
@@ -199,12 +169,10 @@ class EscalationRouter(Runnable[Any, Any]):
 
         A state is answered in one piece; a graph streams what its node shows.
         """
-        if not _is_prompt(input):
+        if _is_prompt(input):
+            yield from super().stream(input, config, **kwargs)
+        else:
             yield self.invoke(input, config, **kwargs)
-            return
-        yield from self._transform_stream_with_config(
-            iter([input]), self._stream, config, **kwargs
-        )
 
     async def astream(
         self,
@@ -216,13 +184,7 @@ class EscalationRouter(Runnable[Any, Any]):
         if not _is_prompt(input):
             yield await self.ainvoke(input, config, **kwargs)
             return
-
-        async def only() -> AsyncIterator[Any]:
-            yield input
-
-        async for chunk in self._atransform_stream_with_config(
-            only(), self._astream, config, **kwargs
-        ):
+        async for chunk in super().astream(input, config, **kwargs):
             yield chunk
 
     def _invoke(

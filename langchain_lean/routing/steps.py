@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
@@ -19,10 +20,12 @@ from langchain_lean.budgets.demands import Demand, Reservation, make_demand
 from langchain_lean.budgets.errors import BudgetExceededError
 from langchain_lean.budgets.estimates import Ask, Estimate
 from langchain_lean.budgets.guard import BudgetGuard
-from langchain_lean.budgets.reservations import OnStoreError
+from langchain_lean.budgets.reservations import Grant, OnStoreError
 from langchain_lean.budgets.status import BudgetStatus
-from langchain_lean.budgets.storage import Storage
+from langchain_lean.budgets.storage import Claim, Storage
+from langchain_lean.budgets.storage.base import LATE, MOST
 from langchain_lean.checks import checked_count
+from langchain_lean.errors import StorageError
 from langchain_lean.messages import note
 from langchain_lean.routing.stepping.inputs import Inputs
 from langchain_lean.routing.stepping.places import Places, goes_on, is_graph
@@ -207,7 +210,7 @@ class StepCap(BudgetGuard):
             StorageError: If the store cannot be reached.
         """
         if thread_id is not None:
-            run_id = self._inputs.newest(thread_id)
+            run_id = self._inputs.newest(str(thread_id))
         return super().status(run_id=run_id, **keys)
 
     async def astatus(
@@ -215,7 +218,7 @@ class StepCap(BudgetGuard):
     ) -> list[BudgetStatus]:
         """`status` for asyncio."""
         if thread_id is not None:
-            run_id = await self._inputs.anewest(thread_id)
+            run_id = await self._inputs.anewest(str(thread_id))
         return await super().astatus(run_id=run_id, **keys)
 
     def reset(
@@ -232,7 +235,7 @@ class StepCap(BudgetGuard):
             StorageError: If the store cannot be reached.
         """
         if thread_id is not None:
-            run_id = self._inputs.newest(thread_id)
+            run_id = self._inputs.newest(str(thread_id))
         super().reset(run_id=run_id, **keys)
 
     async def areset(
@@ -240,7 +243,7 @@ class StepCap(BudgetGuard):
     ) -> None:
         """`reset` for asyncio."""
         if thread_id is not None:
-            run_id = await self._inputs.anewest(thread_id)
+            run_id = await self._inputs.anewest(str(thread_id))
         await super().areset(run_id=run_id, **keys)
 
     def on_chain_start(
@@ -258,11 +261,16 @@ class StepCap(BudgetGuard):
         """
         super().on_chain_start(serialized, inputs, run_id=run_id, **kwargs)
         run, metadata = self.outermost_run(run_id), kwargs.get("metadata")
-        if run in self._inputs or not is_graph(metadata):
+        if self._inputs.numbered(run) or not is_graph(metadata):
             return
         thread = attributed("thread_id", metadata)
         if thread is not None:
+            before = self._made(run)
             self._inputs.begin(run, thread, goes_on=goes_on(inputs))
+            if before and self._inputs.numbered(run):
+                # Of a run that goes on, they leave it its last answer.
+                left = max(self.max_calls - self._made(run), 0)
+                self._carry(min(before, left) if goes_on(inputs) else before, run)
 
     def demand(self, ask: Ask) -> Demand:
         """What a call asks of the cap: one step, whatever it sends."""
@@ -271,6 +279,27 @@ class StepCap(BudgetGuard):
     def last_demand(self, ask: Ask) -> Demand:
         """What the one answer past the cap asks for."""
         return self._demand(ask, self._past_the_cap)
+
+    def _made(self, run: str) -> int:
+        """How many calls a run has made so far, if it was counted before."""
+        made = 0
+        if run in self._inputs:
+            key = self._counter_of(self._inputs.name_of(run))
+            with suppress(StorageError):  # the next call meets it, and says so
+                made = self.storage.read(key).taken
+        return made
+
+    def _carry(self, made: int, run: str) -> None:
+        """Count calls that a run made before its graph on the counter it has now."""
+        budget, key = self.budgets[0], self._counter_of(self._inputs.name_of(run))
+        rests = self._lease + self._inputs.rests(run)
+        window = budget.lasts(self.clock(), after=rests + LATE)
+        grant = self._reservations.reserve([Claim(key, made, MOST, window, made)])
+        if isinstance(grant, Grant):
+            self._reservations.settle(grant, {key: made})
+
+    def _counter_of(self, name: str) -> str:
+        return self.budgets[0].counter(self.clock(), {}, name)
 
     def _demand(self, ask: Ask, budgets: tuple[Budget, ...]) -> Demand:
         name = self._inputs.fixed_name_of(ask.run_id)

@@ -68,6 +68,7 @@ async def astream(graph: Any, given: Any, config: Any) -> Any:
 
 
 every_way = pytest.mark.parametrize("go", [invoke, ainvoke, stream, astream])
+both = pytest.mark.parametrize("go", [invoke, ainvoke])
 
 
 @pytest.fixture(params=["sqlite", "redis", "dynamodb"])
@@ -583,6 +584,35 @@ class TestNewInputsAndResumes:
             state = await go(graph, given, on("t", cap))
             assert done(state["messages"][-1]) == []
             assert len(model.calls) == number
+
+    @both
+    async def test_a_call_before_the_graph_does_not_lose_the_count(
+        self, go: Go
+    ) -> None:
+        cap, model = StepCap(4), Restless("ask_user")
+        before = ScriptedChatModel(responses=["en"], loop=True)
+        graph = asking(cap.model(model.bind_tools([ask_user])))
+
+        def first(given: Any) -> Any:
+            before.invoke("Which language?")
+            return graph.invoke(given, {"configurable": {"thread_id": "t"}})
+
+        chain, config = RunnableLambda(first), {"callbacks": [cap]}
+        await go(chain, ASKED, config)
+        await go(chain, Command(resume="Go on."), config)
+        state = await go(chain, Command(resume="Go on."), config)
+        assert done(state["messages"][-1]) == CAPPED
+        assert len(model.calls) == 3
+        assert len(before.calls) == 3
+
+    def test_a_thread_that_rested_for_long_begins_at_zero(self) -> None:
+        now = [1e9]
+        cap = StepCap(max_calls=1, clock=lambda: now[0])
+        graph = agent(cap.model(Restless().bind_tools([search])), [search])
+        for days in (0.0, 90.5, 90.5, 96.0, 97.5):
+            now[0] += days * 86_400
+            state = graph.invoke(ASKED, on("t", cap))
+            assert done(state["messages"][-1]) == CAPPED
 
     @every_way
     async def test_other_chains_of_the_thread_are_no_inputs(self, go: Go) -> None:

@@ -9,8 +9,8 @@ from langchain_core.documents import Document
 
 from langchain_lean.context.retrieval.ranking import Candidate, distinct
 from langchain_lean.context.retrieval.sentences import Chunk
-from langchain_lean.context.retrieval.vectors import Floats
 from langchain_lean.errors import ConfigurationError
+from langchain_lean.vectors import Floats
 
 Count = Callable[[str], int]
 """How many tokens a text has."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_lean.context.retrieval.sentences import Chunk, query_terms
-from langchain_lean.context.retrieval.vectors import Floats
+from langchain_lean.vectors import Floats
 
 _SATURATION, _LENGTH = 1.2, 0.75  # k1 and b of BM25 (Robertson and Zaragoza, 2009)
 _NEIGHBOUR = 0.25  # of its nearness a sentence lends to the ones beside it

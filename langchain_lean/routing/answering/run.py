@@ -94,11 +94,7 @@ class Run:
         """Take the steps; give the pieces of the answer as they can be shown."""
         given: Any = None
         error: Exception | None = None
-        while True:
-            try:
-                step = steps.send(given) if error is None else steps.throw(error)
-            except StopIteration:
-                return
+        while (step := _next(steps, given, error)) is not None:
             given = error = None
             try:
                 if isinstance(step, Opinion):
@@ -121,11 +117,7 @@ class Run:
         """`pieces` for asyncio."""
         given: Any = None
         error: Exception | None = None
-        while True:
-            try:
-                step = steps.send(given) if error is None else steps.throw(error)
-            except StopIteration:
-                return
+        while (step := _next(steps, given, error)) is not None:
             given = error = None
             try:
                 if isinstance(step, Opinion):
@@ -219,6 +211,16 @@ class Run:
             spent_model=rung.model_name,
             baseline=f"{strongest.model_name or strongest.name} in as many tokens",
         )
+
+
+def _next(
+    steps: Generator[Step, Any, None], given: Any, error: Exception | None
+) -> Step | None:
+    """Tell the steps what came of the last one; what is next, or None at the end."""
+    try:
+        return steps.send(given) if error is None else steps.throw(error)
+    except StopIteration:
+        return None
 
 
 def _less(usage: TokenUsage, added: int) -> TokenUsage:

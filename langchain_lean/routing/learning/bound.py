@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-"""Numbers, in one row or in several."""
+from langchain_lean.vectors import Floats
 
 _HALVINGS = 50  # of 1; what is left is rounding
 

@@ -13,7 +13,6 @@ from langchain_lean.checks import checked_number
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.routing.combined import CombinedPolicy
 from langchain_lean.routing.learning.bound import (
-    Floats,
     fewest_rows,
     lowest_cut,
     most_bad,
@@ -28,6 +27,7 @@ from langchain_lean.routing.learning.outcomes import Outcomes, Row, rows_of
 from langchain_lean.routing.learning.policy import LearnedPolicy
 from langchain_lean.routing.learning.scoring import scored
 from langchain_lean.routing.verdict import EscalationPolicy
+from langchain_lean.vectors import Floats
 
 
 @overload

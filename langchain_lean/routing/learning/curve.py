@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from langchain_lean.checks import checked_number
 from langchain_lean.errors import ConfigurationError
-from langchain_lean.routing.learning.bound import Floats
 from langchain_lean.routing.learning.outcomes import Outcomes, rows_of
 from langchain_lean.routing.learning.scoring import scored
 from langchain_lean.routing.verdict import EscalationPolicy
+from langchain_lean.vectors import Floats
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

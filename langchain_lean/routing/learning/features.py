@@ -12,7 +12,7 @@ import numpy as np
 from langchain_lean.routing.checking.arithmetic import calculations
 from langchain_lean.routing.checking.shape import breaks_off
 from langchain_lean.routing.checking.wording import hedges, refuses
-from langchain_lean.routing.learning.bound import Floats
+from langchain_lean.vectors import Floats
 
 QUESTION_FEATURES = (
     "characters",

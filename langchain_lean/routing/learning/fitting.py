@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_lean.errors import ConfigurationError
-from langchain_lean.routing.learning.bound import Floats
+from langchain_lean.vectors import Floats
 
 _FEWEST = 10  # rows of each kind, two in each fold
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from langchain_lean.checks import checked_number
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.messages import tool_calls
-from langchain_lean.routing.learning.bound import Floats
 from langchain_lean.routing.learning.calibrated import Calibration, decided
 from langchain_lean.routing.learning.features import feature_names, features_of
 from langchain_lean.routing.learning.files import Stored, read, write
@@ -38,6 +37,7 @@ from langchain_lean.routing.learning.vectors import (
     unit_vectors,
 )
 from langchain_lean.routing.verdict import EscalationPolicy, Verdict
+from langchain_lean.vectors import Floats
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from langchain_lean.errors import ConfigurationError
-from langchain_lean.routing.learning.bound import Floats
 from langchain_lean.routing.learning.outcomes import Row
 from langchain_lean.routing.learning.policy import LearnedPolicy
 from langchain_lean.routing.opinions import Opinion, opinion
 from langchain_lean.routing.verdict import EscalationPolicy, Verdict
 from langchain_lean.steps import drive
+from langchain_lean.vectors import Floats
 
 _NEVER = -1.0  # below every threshold
 

@@ -11,8 +11,8 @@ from langchain_core.embeddings import Embeddings
 from langchain_lean.accounting.metered import MeteredEmbeddings, metered
 from langchain_lean.embeddings import local_embeddings
 from langchain_lean.errors import ConfigurationError
-from langchain_lean.routing.learning.bound import Floats
 from langchain_lean.routing.verdict import LEVER
+from langchain_lean.vectors import Floats, as_vectors
 
 GivenEmbeddings = Embeddings | Literal[False] | None
 """Embeddings, None for those of the `local` extra, or False for none at all."""
@@ -81,14 +81,8 @@ def unit_vectors(values: Sequence[Sequence[float]], rows: int) -> Floats:
     """
     if not len(values):
         return np.zeros((rows, 0, 0))
-    try:
-        vectors = np.array(values, np.float64).reshape(rows, -1, len(values[0]))
-        finite = bool(np.isfinite(vectors).all())
-    except (TypeError, ValueError, IndexError):
-        finite = False
-    if not finite:
-        msg = "The embeddings are not one finite vector for each text."
-        raise ValueError(msg)
+    found = as_vectors(values, -(-len(values) // rows) * rows)
+    vectors = found.reshape(rows, -1, found.shape[1])
     lengths = np.linalg.norm(vectors, axis=2, keepdims=True)
     unit: Floats = vectors / np.maximum(lengths, _NOTHING)
     return unit

@@ -11,6 +11,7 @@ from langchain_lean.budgets.storage import Claim, Counter
 from langchain_lean.budgets.storage.base import MOST
 
 _REMEMBERED = 100_000
+_LONGER = 7 * 86_400.0  # seconds for which a number outlives the counters it names
 
 
 class Inputs:
@@ -47,13 +48,14 @@ class Inputs:
             BudgetStoreError: If the store cannot be reached and that blocks.
         """
         key, one = self._counter(thread), 0 if goes_on else 1
-        window = self._budget.lasts(self._clock(), after=0)
+        window = self._budget.lasts(self._clock(), after=_LONGER)
         claim = Claim(key, one, MOST, window, floor=one)
         grant = self._reservations.reserve([claim])
         name = run
         if isinstance(grant, Grant) and grant.storage is self._reservations.storage:
             counters = grant.lease.counters if grant.lease else {}
             name = _name(thread, counters[key])
+        self._names.pop(run, None)  # a call before the graph gave it its own
         self._remember(run, name)
 
     def name_of(self, run: str) -> str:
@@ -66,6 +68,10 @@ class Inputs:
 
     def __contains__(self, run: str) -> bool:
         return run in self._names
+
+    def numbered(self, run: str) -> bool:
+        """Whether a run is counted under the number of an input."""
+        return self.name_of(run) != run
 
     def newest(self, thread: str) -> str:
         """The name of the newest input of a thread.
@@ -83,7 +89,7 @@ class Inputs:
 
     def rests(self, run: str) -> float:
         """Seconds that a run may rest before it goes on: none without a thread."""
-        if self.name_of(run) == run:
+        if not self.numbered(run):
             return 0.0
         return self._budget.lasts(self._clock(), after=0) or 0.0
 

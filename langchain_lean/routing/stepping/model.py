@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from langchain_core.runnables import (
+    RunnableParallel,
+    RunnableSequence,
+    RunnableWithFallbacks,
+)
+from langchain_core.runnables.base import RunnableBindingBase
+
 from langchain_lean.accounting.reporting import report_notice
 from langchain_lean.budgets import finish
 from langchain_lean.budgets.demands import Demand, Reservation, Shortage
@@ -15,6 +22,7 @@ from langchain_lean.errors import ConfigurationError
 from langchain_lean.models import TOOLS, chat_model_of, thinking_budget
 from langchain_lean.routing.stepping.loops import goes_round
 from langchain_lean.routing.stepping.stopped import LEVER, Stopped
+from langchain_lean.stop_sequences import may_think
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import BaseRunManager
@@ -60,6 +68,15 @@ class StepModel(BudgetedModel):
                 "The models of guards and caps do not stand in each other; give the "
                 "chat model to one, and the other to the callbacks of the run."
             )
+            raise ConfigurationError(msg)
+        if not _is_model(model):
+            msg = (
+                "Put the cap around the chat model itself, and a schema or a parser "
+                "behind it: cap.model(model).with_structured_output(...)."
+            )
+            raise ConfigurationError(msg)
+        if final not in (True, False, None):
+            msg = f"final= is True, False or None, not {final!r:.40}."
             raise ConfigurationError(msg)
         super().__init__(cap, model, when_over=["finish"])
         self.final = final
@@ -115,14 +132,21 @@ class StepModel(BudgetedModel):
         if may_answer and self._may_answer(call):
             outcome = yield self.guard.last_demand(asked.ask)
             if isinstance(outcome, Reservation):
-                output = min(finish.OUTPUT, asked.ask.output or finish.OUTPUT)
-                output += thinking_budget(self.model)  # it has to be less than the cap
-                last = self._finishing(call, Note(_LAST, self.guard.reached), output)
+                note = Note(_LAST, self.guard.reached)
+                last = self._finishing(call, note, self._last_output(call, asked))
                 return self._accepted(last, outcome, asked)
         note = Note("stopped", self.guard.reached)
         self._tell(note)
         candidate = Candidate(call.messages, notes=(note,))
         return Accepted(candidate, None, asked, Stopped(self.guard.stopped), self.lever)
+
+    def _last_output(self, call: AskedCall, asked: Demand) -> int | None:
+        """The cap of the last answer; None for what the call has by itself."""
+        output = min(finish.OUTPUT, asked.ask.output or finish.OUTPUT)
+        if thinking := thinking_budget(self.model):
+            return output + thinking  # it has to be less than the cap
+        model, bound, _ = chat_model_of(self.model)
+        return None if may_think(model, {**bound, **call.options}) else output
 
     def _may_answer(self, call: AskedCall) -> bool:
         """Whether a call is made in the outermost graph, or the user says it may."""
@@ -149,3 +173,14 @@ class StepModel(BudgetedModel):
 
     def _tell(self, note: Note) -> None:
         report_notice(self.lever, action=note.action, reason=note.detail)
+
+
+def _is_model(model: Any) -> bool:
+    """Whether what is inside of bindings and fallbacks is not a chain, or a schema."""
+    while True:
+        if isinstance(model, RunnableBindingBase):
+            model = model.bound
+        elif isinstance(model, RunnableWithFallbacks):
+            model = model.runnable
+        else:
+            return not isinstance(model, RunnableSequence | RunnableParallel)
