@@ -238,7 +238,11 @@ def state_messages(state: Any, key: str, *, taker: str) -> list[BaseMessage] | N
     start = found[:1] if isinstance(found, list | tuple) else [found]
     if found is None or all(isinstance(message, BaseMessage) for message in start):
         return found if found is None else list(found)
-    raise ConfigurationError(not_taken(taker, key, start[0]))
+    if isinstance(found, list | tuple):
+        kind = type(start[0]).__name__
+        msg = f"{taker} takes a state whose {key!r} are messages, not of {kind}."
+        raise ConfigurationError(msg)
+    raise ConfigurationError(not_taken(taker, key, found))
 
 
 def not_taken(taker: str, key: str, given: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
     from langchain_lean.accounting.usage import TokenUsage
 
 _RECENT = 10_000
+
+
+_MESSAGE_ID = re.compile(
+    r"(?:lc_)?run-+([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:-\d+)?"
+)
+"""The id LangChain gives an answer: the run's, with the number of the choice."""
 
 
 class TokenLedger(Recorder):
@@ -217,10 +224,15 @@ class TokenLedger(Recorder):
         """Keep whether an answer was good.
 
         Args:
-            run_id: The run of the call, or of the chain that answered.
+            run_id: The run of the call, or of the chain that answered: the `run_id` of
+                an entry, the one given in a configuration, or the `id` of an answer
+                that LangChain made of it (`lc_run--...`). One that no run has is kept,
+                and nobody asks for it.
             good: The verdict; a later one replaces an earlier one.
         """
-        self._books.judge(str(run_id), good=good)
+        made_of_run = _MESSAGE_ID.fullmatch(str(run_id))
+        run = made_of_run[1] if made_of_run else str(run_id)
+        self._books.judge(run, good=good)
 
     def feedbacks(self) -> dict[str, bool]:
         """By run, whether its answer was good."""

@@ -35,6 +35,11 @@ class CombinedPolicy(EscalationPolicy):
         maker = "any_of" if self.deciding else "all_of"
         return f"{maker}({', '.join(policy.name for policy in self.policies)})"
 
+    @property
+    def screens(self) -> bool:
+        """Whether one of them can decide before there is an answer."""
+        return any(policy.screens for policy in self.policies)
+
     def screen(self, messages: Sequence[BaseMessage]) -> Verdict | None:
         """Ask them before there is an answer."""
         return drive(self._asked(messages), Opinion.ask)

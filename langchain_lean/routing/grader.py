@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 
 from langchain_lean.budgets.model import BudgetedModel
 from langchain_lean.checks import checked_number
-from langchain_lean.errors import ConfigurationError
+from langchain_lean.errors import ConfigurationError, LeanError
 from langchain_lean.messages import in_words, last_human_text, message_text
 from langchain_lean.models import unstreamed, without_tools
 from langchain_lean.routing.own_calls import aasked, asked
@@ -46,6 +46,10 @@ class Grade(BaseModel):
     grade: int = Field(
         ge=0, le=_BEST, description=f"from 0 (wrong) to {_BEST} (right and complete)"
     )
+
+
+class NoGradeError(LeanError, ValueError):
+    """A grader answered with something else than a grade."""
 
 
 class Grader(EscalationPolicy):
@@ -99,7 +103,7 @@ class Grader(EscalationPolicy):
         """Have an answer graded.
 
         Raises:
-            ValueError: If the model gave no grade.
+            NoGradeError: If the model answered with something else than a `Grade`.
         """
         return self._verdict(asked(self._model, self._sheet(messages, answer)))
 
@@ -125,7 +129,7 @@ class Grader(EscalationPolicy):
 
     def _verdict(self, given: object) -> Verdict:
         if not isinstance(given, Grade):
-            msg = "The grader gave no grade."
-            raise ValueError(msg)
+            msg = 'The grader gave no grade, such as {"grade": 8}.'
+            raise NoGradeError(msg)
         reason = f"graded {given.grade} of {_BEST}"
         return Verdict(given.grade < self.at_least, given.grade / _BEST, reason)

@@ -12,6 +12,9 @@ from langchain_lean.budgets.errors import CallRefusedError
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.routing.verdict import EscalationPolicy, Verdict
 
+FAILED = "the policy failed"
+"""What a verdict says of a policy that failed, with the kind of error behind it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
@@ -57,7 +60,7 @@ def opinion(asked: Opinion) -> Generator[Opinion, object, Verdict | None]:
     except Exception as error:
         if not _failed(error):
             raise
-        return Verdict(True, None, f"the policy failed: {type(error).__name__}")
+        return Verdict(True, None, f"{FAILED}: {type(error).__name__}")
     if verdict is None or isinstance(verdict, Verdict):
         return verdict
     msg = (

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from langchain_core.callbacks import (
@@ -17,7 +20,8 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.prices.table import price_table
 from langchain_lean.accounting.tokens.counter import TokenCounter
-from langchain_lean.errors import ConfigurationError
+from langchain_lean.accounting.usage import TokenUsage
+from langchain_lean.errors import ConfigurationError, UnpricedModelError
 from langchain_lean.messages import not_taken, prompt_messages, state_messages
 from langchain_lean.own_run import OwnRun
 from langchain_lean.routing.answering.costs import Costs
@@ -29,6 +33,9 @@ from langchain_lean.routing.verdict import EscalationPolicy
 
 __all__ = ["EscalationRouter", "Route", "RouteState"]
 
+logger = logging.getLogger(__name__)
+
+_A_CALL = TokenUsage(input=1_000, output=250)  # to compare prices by
 _IN_TURN = "it answered the step before"
 _STICKY = "it answered before in this conversation"
 _ROUTE = "route"
@@ -105,6 +112,7 @@ class EscalationRouter(OwnRun):
         self._prices = prices or PriceBook()
         self._counter = counter or TokenCounter()
         price_table()  # takes half a second, which is no time to take from a call
+        _warn_of_order(self._ladder, self._prices)
 
     @property
     def models(self) -> dict[str, Model]:
@@ -132,7 +140,17 @@ class EscalationRouter(OwnRun):
 
     @cached_property
     def screen(self) -> Runnable[Any, dict[str, Route]]:
-        """A node that decides who is to answer, and writes `route`."""
+        """A node that decides who is to answer, and writes `route`.
+
+        Raises:
+            ConfigurationError: If the policy can only judge answers.
+        """
+        if not self.policy.alone(self._ladder.rungs[0].model).screens:
+            msg = (
+                f"{self.policy.name} judges answers and cannot screen questions: make "
+                "the router itself the node, or take a policy that screens."
+            )
+            raise ConfigurationError(msg)
         return RunnableLambda(self._screen, self._ascreen, name="screen")
 
     def route(self, state: Any) -> str:
@@ -298,6 +316,23 @@ class EscalationRouter(OwnRun):
         if _is_prompt(given):
             return run.answer
         return {self._messages_key: [run.answer], _ROUTE: run.route}
+
+
+def _warn_of_order(ladder: Ladder, prices: PriceBook) -> None:
+    """Say so where a model costs less than one that is asked before it."""
+    known = []
+    for rung in ladder.rungs:
+        with suppress(UnpricedModelError):
+            cost = prices.cost(_A_CALL, rung.model_name, rung.provider).total
+            known.append((rung.name, cost))
+    for (cheap, less), (strong, more) in pairwise(known):
+        if more < less:
+            logger.warning(
+                "%s costs less than %s, which is asked before it: give a router the "
+                "cheapest model first.",
+                strong,
+                cheap,
+            )
 
 
 def _is_prompt(given: Any) -> bool:

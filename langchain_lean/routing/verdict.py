@@ -84,6 +84,12 @@ class EscalationPolicy:
         """What it is called in a route; its class if not overridden."""
         return type(self).__name__
 
+    @property
+    def screens(self) -> bool:
+        """Whether it can decide before there is an answer."""
+        own, none = type(self), EscalationPolicy
+        return own.screen is not none.screen or own.ascreen is not none.ascreen
+
     def screen(self, messages: Sequence[BaseMessage]) -> Verdict | None:
         """Whether to ask the stronger model at once.
 

@@ -38,7 +38,7 @@ from langchain_lean.routing.answering.decision import (
 )
 from langchain_lean.routing.answering.route import Route, noted
 from langchain_lean.routing.answering.showing import show, shows_tokens
-from langchain_lean.routing.opinions import Opinion
+from langchain_lean.routing.opinions import FAILED, Opinion
 from langchain_lean.routing.verdict import LEVER
 
 
@@ -186,6 +186,10 @@ class Run:
         course, rung = decision.course, decision.asked.rung
         for trial in course.rejected:
             report_rejected(trial, source=LEVER)
+        for verdict in course.verdicts:
+            if FAILED in verdict["reason"]:
+                reason = verdict["reason"]
+                report_notice(LEVER, action="escalated", reason=reason)
         if course.over_budget:
             report_notice(LEVER, action="kept", reason=course.reason)
         elif decision.asked.trial is not None:

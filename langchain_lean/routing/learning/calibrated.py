@@ -84,6 +84,11 @@ class CalibratedPolicy(EscalationPolicy):
         """The lowest score that is served by the cheap model."""
         return self.calibration.threshold
 
+    @property
+    def screens(self) -> bool:
+        """Whether its policy can decide before there is an answer."""
+        return self.policy.screens
+
     def screen(self, messages: Sequence[BaseMessage]) -> Verdict | None:
         """Whether to ask the stronger model at once."""
         return self._verdict(self.policy.screen(messages), own=not self.judges)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from langchain_lean.errors import ConfigurationError
@@ -35,9 +35,10 @@ def logged_outcomes(ledger: TokenLedger, *, model: str) -> list[Outcome]:
     Raises:
         ConfigurationError: If there is none.
     """
+    every = list(_judged(ledger))
     judged = [
         (entry, good)
-        for entry, good in _judged(ledger)
+        for entry, good in every
         if model in (entry.model, entry.requested)
     ]
     outcomes = [
@@ -47,15 +48,27 @@ def logged_outcomes(ledger: TokenLedger, *, model: str) -> list[Outcome]:
         and (answer := entry.answer and ledger.text(entry.answer.digest)) is not None
     ]
     if not outcomes:
-        msg = (
-            f"The ledger has {len(judged)} judged answers of that model, and the texts "
-            "of none: record with TokenLedger(keep_text=True), and judge with "
-            "ledger.feedback(run_id, good=...)."
-        )
-        raise ConfigurationError(msg)
+        others = sorted({str(entry.model) for entry, _ in every})
+        raise ConfigurationError(_none(model, bool(judged), others))
     if left_out := len(judged) - len(outcomes):
         logger.warning("%d judged answers have no text and are left out.", left_out)
     return outcomes
+
+
+def _none(model: str, judged: bool, others: Sequence[str]) -> str:
+    """What to say where there is no outcome: that the texts or the judgements lack."""
+    if judged:
+        return (
+            f"The ledger kept no text of the judged answers of {model!r:.60}: record "
+            "with TokenLedger(keep_text=True)."
+        )
+    if others:
+        found = ", ".join(others)
+        return f"No answer of {model!r:.60} was judged, but answers of {found:.200}."
+    return (
+        "No answer in the ledger was judged: judge with ledger.feedback(run_id, "
+        "good=...), by the run_id of an entry or of the configuration of a call."
+    )
 
 
 def _judged(ledger: TokenLedger) -> Iterator[tuple[LedgerEntry, bool]]:

@@ -113,6 +113,11 @@ class LearnedPolicy(EscalationPolicy):
         """Whether it was fitted on answers, and not on questions alone."""
         return len(self.weights.features) == len(feature_names(answers=True))
 
+    @property
+    def screens(self) -> bool:
+        """Whether it can decide before there is an answer: fitted on questions."""
+        return not self.reads_answers
+
     def score(
         self,
         question: str | Sequence[BaseMessage],

@@ -807,6 +807,13 @@ class TestRecording:
         ledger.feedback("other", good=False)
         assert ledger.feedbacks() == {run_id: True, "other": False}
 
+    def test_feedback_takes_the_id_of_an_answer(
+        self, ledger: TokenLedger, model: Make
+    ) -> None:
+        said = model(answer("So.")).invoke("q", {"callbacks": [ledger]})
+        ledger.feedback(str(said.id), good=True)
+        assert ledger.feedbacks() == {only(ledger).run_id: True}
+
     def test_texts_are_kept_only_when_asked(self, model: Make) -> None:
         for keep in (False, True):
             ledger = TokenLedger(keep_text=keep)

@@ -732,7 +732,7 @@ class TestLogged:
         ledger.feedback(next(ledger.entries()).trace_id, good=True)
         [outcome] = logged_outcomes(ledger, model="sonnet")
         assert outcome == {"question": ASKED, "answer": RIGHT, "good": True}
-        with pytest.raises(ConfigurationError, match="has 0 judged answers"):
+        with pytest.raises(ConfigurationError, match="but answers of sonnet"):
             logged_outcomes(ledger, model="haiku")
         ledger.feedback(next(ledger.entries()).run_id, good=False)
         [rejected] = logged_outcomes(ledger, model="haiku")
@@ -755,7 +755,9 @@ class TestLogged:
         ledger = TokenLedger()
         self.asked(ledger, "one")
         ledger.feedback(next(ledger.entries()).run_id, good=True)
-        with pytest.raises(ConfigurationError, match=r"has 1 judged .*keep_text=True"):
+        with pytest.raises(
+            ConfigurationError, match=r"kept no text of the judged .*keep_text=True"
+        ):
             logged_outcomes(ledger, model="haiku")
 
     def test_what_was_logged_before_texts_were_kept_is_left_out_and_counted(

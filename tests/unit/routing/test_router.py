@@ -37,6 +37,7 @@ from langchain_lean import (
     TokenUsage,
 )
 from langchain_lean.errors import ConfigurationError
+from langchain_lean.routing.combined import any_of
 from langchain_lean.routing.router import EscalationRouter, RouteState
 from langchain_lean.routing.self_screen import SelfScreen
 from langchain_lean.routing.verdict import EscalationPolicy, Verdict
@@ -392,6 +393,14 @@ class TestTrouble:
         assert state["route"]["reason"] == said
         assert "Ada" not in str(state["route"])
 
+    def test_a_policy_that_fails_stands_in_the_report(self) -> None:
+        ledger = TokenLedger()
+        asked = graph(router(policy=Fails(TimeoutError())))
+        asked.invoke({"messages": ASKED}, {"callbacks": [ledger]})
+        [notice] = ledger.notices()
+        assert (notice.lever, notice.action) == ("routing", "escalated")
+        assert notice.reason == "the policy failed: TimeoutError"
+
     def test_a_model_that_fails_fails_the_node(self) -> None:
         cheap = model(ConnectionError("gone"))
         with pytest.raises(ConnectionError, match="gone"):
@@ -602,6 +611,30 @@ class TestBadInput:
         cheap = model({"text": "So."}).with_structured_output(Answer)
         with pytest.raises(ConfigurationError, match="messages, not Answer"):
             router(cheap).invoke("Why?")
+
+    @pytest.mark.parametrize("policy", [Bad(), any_of(Bad(), Bad())])
+    def test_a_policy_that_only_judges_makes_no_screen(
+        self, policy: EscalationPolicy
+    ) -> None:
+        with pytest.raises(ConfigurationError, match="judges answers and cannot"):
+            _ = router(policy=policy).screen
+
+    def test_messages_that_are_none_are_said_to_be(self) -> None:
+        with pytest.raises(ConfigurationError, match="are messages, not of str"):
+            router().invoke({"messages": ["Why?"]})
+
+    def test_models_in_the_wrong_order_are_warned_of(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        models = {"sonnet": model(GOOD, name=STRONG), "haiku": model(GOOD)}
+        EscalationRouter(models, policy=Bad())
+        assert "haiku costs less than sonnet" in caplog.text
+
+    def test_models_in_the_right_order_are_not(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        router()
+        assert not caplog.text
 
     def test_an_edge_without_a_screen_is_an_error(self) -> None:
         with pytest.raises(ConfigurationError, match="put the node router"):
