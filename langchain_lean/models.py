@@ -13,6 +13,7 @@ from langchain_core.runnables import (
     RunnableWithFallbacks,
 )
 from langchain_core.runnables.base import RunnableBindingBase
+from langchain_core.runnables.retry import RunnableRetry
 
 from langchain_lean.errors import ConfigurationError
 
@@ -189,6 +190,19 @@ def without_tools(model: Any) -> Any:
         first, *others = map(without_tools, [model.runnable, *model.fallbacks])
         return model.model_copy(update={"runnable": first, "fallbacks": others})
     return chat_model_of(model).model
+
+
+def tries_again(model: Any) -> bool:
+    """Whether a model has retries or fallbacks around it.
+
+    Args:
+        model: A chat model, or one with something bound to it.
+    """
+    while isinstance(model, RunnableBindingBase):
+        if isinstance(model, RunnableRetry):
+            return True
+        model = model.bound
+    return isinstance(model, RunnableWithFallbacks)
 
 
 def unstreamed(model: Any) -> Any:

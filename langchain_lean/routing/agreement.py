@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -65,8 +66,12 @@ class Agreement(EscalationPolicy):
 
     def _verdict(self, answer: AIMessage, second: AIMessage) -> Verdict:
         score = 0.0
-        if not tool_calls(second):
-            score = float(self._same(answer.text, second.text))
+        if answer.text.strip() and not tool_calls(second):
+            agreement = float(self._same(answer.text, second.text))
+            score = min(max(agreement, 0.0), 1.0)  # a cosine may be below or above
+        if math.isnan(score):
+            msg = "same= gave no number."
+            raise ValueError(msg)
         agrees = score >= self.at_least
         said = "the same" if agrees else "something else"
         return Verdict(not agrees, score, f"a second answer says {said}")

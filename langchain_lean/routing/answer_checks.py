@@ -33,6 +33,8 @@ from langchain_lean.routing.checking.signals import (
 from langchain_lean.routing.checking.wording import HEDGES, REFUSALS, hedges, refuses
 from langchain_lean.routing.verdict import EscalationPolicy, Verdict
 
+_LONG = 5_000  # characters that take a millisecond or more
+
 Check = Callable[[Sequence[BaseMessage], AIMessage], str | None]
 """Looks at messages and their answer; returns what is wrong with it, or None."""
 
@@ -105,6 +107,8 @@ class AnswerChecks(EscalationPolicy):
         checks: Check | Iterable[Check] = (),
     ) -> None:
         self._cut = cut
+        own = _own_checks(checks)
+        self._own = bool(own)
         found: list[Check | None] = [
             _cut_check if cut else None,
             _refusals_check(refusals),
@@ -115,7 +119,7 @@ class AnswerChecks(EscalationPolicy):
             _citations_check(citations, sources, min_citations),
             _quotes_check if quotes else None,
             _length_check(min_words, max_words),
-            *_own_checks(checks),
+            *own,
         ]
         self._checks = [check for check in found if check]
         if not self._checks:
@@ -147,7 +151,9 @@ class AnswerChecks(EscalationPolicy):
     async def ajudge(
         self, messages: Sequence[BaseMessage], answer: AIMessage
     ) -> Verdict | None:
-        """`judge` for asyncio, without a thread: it takes less than a hop to one."""
+        """`judge` for asyncio; on a thread only where it may take long."""
+        if self._own or len(answer.text) > _LONG:
+            return await super().ajudge(messages, answer)
         return self.judge(messages, answer)
 
 

@@ -71,7 +71,7 @@ class CombinedPolicy(EscalationPolicy):
         said = [policy.peek(text) for policy in self.policies]
         known = [verdict for verdict in said if verdict is not None]
         for verdict in known:
-            if verdict.escalate == self.deciding:
+            if verdict.unusable or verdict.escalate == self.deciding:
                 return self._together([verdict])
         return self._together(known) if len(known) == len(said) else None
 
@@ -83,18 +83,27 @@ class CombinedPolicy(EscalationPolicy):
     def _asked(
         self, messages: Sequence[BaseMessage], answer: AIMessage | None = None
     ) -> Generator[Opinion, object, Verdict | None]:
+        if answer is not None and (early := self._unusable(answer.text)):
+            return early
         known: list[Verdict] = []
         for policy in self.policies:
             verdict = yield from opinion(Opinion(policy, messages, answer))
             if verdict is not None:
                 known.append(verdict)
-                if verdict.escalate == self.deciding:
+                if verdict.unusable or verdict.escalate == self.deciding:
                     break
         return self._together(known) if known else None
+
+    def _unusable(self, text: str) -> Verdict | None:
+        """What can be seen of an answer that nobody may be shown, whoever decides."""
+        said = (policy.peek(text) for policy in self.policies)
+        return next((v for v in said if v is not None and v.unusable), None)
 
     def _together(self, verdicts: Sequence[Verdict]) -> Verdict:
         """What the verdicts come to, the last one being the one that decides if any."""
         last = verdicts[-1]
+        if last.unusable:
+            return last
         decisive = [last] if last.escalate == self.deciding else verdicts
         scores = [v.score for v in verdicts if v.score is not None]
         worst_or_best = min if self.deciding else max
@@ -102,7 +111,6 @@ class CombinedPolicy(EscalationPolicy):
             last.escalate,
             worst_or_best(scores) if scores else None,
             "; ".join(filter(None, (verdict.reason for verdict in decisive))),
-            any(verdict.unusable for verdict in decisive),
         )
 
 

@@ -58,20 +58,36 @@ def opinion(asked: Opinion) -> Generator[Opinion, object, Verdict | None]:
     try:
         verdict = yield asked
     except Exception as error:
-        if not _failed(error):
-            raise
-        return Verdict(True, None, f"{FAILED}: {type(error).__name__}")
+        return _failure(error)
+    return _checked(asked.policy, verdict)
+
+
+def peeked(policy: EscalationPolicy, text: str) -> Verdict | None:
+    """What a policy says of the beginning of an answer; one that fails escalates.
+
+    Raises:
+        ConfigurationError: As `opinion`.
+    """
+    try:
+        verdict = policy.peek(text)
+    except Exception as error:
+        return _failure(error)
+    return _checked(policy, verdict)
+
+
+def _checked(policy: EscalationPolicy, verdict: object) -> Verdict | None:
     if verdict is None or isinstance(verdict, Verdict):
         return verdict
     msg = (
-        f"{type(asked.policy).__name__} returned {type(verdict).__name__}; "
+        f"{type(policy).__name__} returned {type(verdict).__name__}; "
         "a policy returns a Verdict, or None for no opinion."
     )
     raise ConfigurationError(msg)
 
 
-def _failed(error: Exception) -> bool:
-    """Whether a policy has failed, rather than been set up wrong or interrupted."""
-    if isinstance(error, CallRefusedError):
-        return True
-    return not isinstance(error, ConfigurationError | GraphBubbleUp)
+def _failure(error: Exception) -> Verdict:
+    """What a policy that has failed says; set up wrong or interrupted, it raises."""
+    refused = isinstance(error, CallRefusedError)
+    if not refused and isinstance(error, ConfigurationError | GraphBubbleUp):
+        raise error
+    return Verdict(True, None, f"{FAILED}: {type(error).__name__}")

@@ -28,7 +28,7 @@ from langchain_lean.routing.answering.costs import Costs
 from langchain_lean.routing.answering.decision import Request
 from langchain_lean.routing.answering.ladder import Ladder, Model
 from langchain_lean.routing.answering.route import Route, RouteState, answered_by
-from langchain_lean.routing.answering.run import Run
+from langchain_lean.routing.answering.run import Run, node_of
 from langchain_lean.routing.verdict import EscalationPolicy
 
 __all__ = ["EscalationRouter", "Route", "RouteState"]
@@ -51,10 +51,11 @@ class EscalationRouter(OwnRun):
     cost.
 
     In a stream, tokens of an answer that may be rejected are held back until the policy
-    has decided, then shown one by one; a rejected answer is never shown. An answer that
-    calls tools is not judged. Within a turn the model that took the step before goes
+    has decided, then shown one by one; a rejected answer is never shown. A model with
+    retries or fallbacks around it is shown in one piece. An answer that calls tools is
+    not judged. Within a turn the model that took the step before goes
     on, as a change would lose the provider's prompt cache. Where a stronger model is
-    over budget, the best cheaper answer is given, and says so.
+    over budget, the last cheaper answer is given, and says so.
 
     To keep answering nodes of your own, use `screen` as a node and `route` as the edge
     behind it.
@@ -163,8 +164,11 @@ class EscalationRouter(OwnRun):
             ConfigurationError: If nobody wrote a route, or it names no model of this
                 router.
         """
-        has = state.get if isinstance(state, Mapping) else vars(state).get
-        name = (has(_ROUTE) or {}).get("model")
+        if isinstance(state, Mapping):
+            found = state.get(_ROUTE)
+        else:
+            found = getattr(state, _ROUTE, None)
+        name = (found or {}).get("model")
         if name in self._ladder.names:
             return str(name)
         known = ", ".join(self._ladder.names)
@@ -272,7 +276,7 @@ class EscalationRouter(OwnRun):
         alone: bool = False,
     ) -> Run:
         messages = self._messages(given)
-        start, settled = self._start(given, messages)
+        start, settled = self._start(messages, node_of(config))
         policy = self.policy
         if alone:
             policy = policy.alone(self._ladder.rungs[start].model)
@@ -300,14 +304,15 @@ class EscalationRouter(OwnRun):
         return messages
 
     def _start(
-        self, given: Any, messages: Sequence[BaseMessage]
+        self, messages: Sequence[BaseMessage], node: str | None
     ) -> tuple[int, str | None]:
         """Whom to ask first, and why if that was decided before."""
         names = self._ladder.names
-        if (name := answered_by(messages, names, in_turn=True)) is not None:
+        name = answered_by(messages, names, node=node, in_turn=True)
+        if name is not None:
             return names.index(name), _IN_TURN
         if self.sticky:
-            name = answered_by(messages, names, in_turn=False)
+            name = answered_by(messages, names, node=node, in_turn=False)
             if name is not None and names.index(name):
                 return names.index(name), _STICKY
         return 0, None

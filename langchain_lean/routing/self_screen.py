@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,9 @@ _FIRST = (
     "Do not answer yet. Say only whether you can: reply with {mark} if {when}, "
     "else with OK."
 )
+_THINKS = "<THINK"  # how models served on one's own write what they think
+_THOUGHTS = re.compile(r"\A\s*<THINK(?:ING)?>.*?</THINK(?:ING)?>", re.DOTALL)
+_AROUND = " \t\r\n*_`\"'>#"  # what models put around a word they were told to say
 _SAID_TOKENS = 16  # the mark has about five
 
 _ASKED_FOR = "the model asked for a stronger one"
@@ -40,7 +44,8 @@ class SelfScreen(EscalationPolicy):
     One cheap call does both: an instruction at the end of the system message asks for a
     mark in place of an answer. Models that are known to take a stop sequence end at the
     mark, so a call that escalates has few output tokens. In a stream the first tokens
-    decide, and an answer is shown from there on.
+    decide, and an answer is shown from there on: a mark that comes behind others is too
+    late there, while `invoke` escalates.
 
     As a node of its own (`EscalationRouter.screen`) it makes a short call that asks for
     the mark or OK.
@@ -69,17 +74,17 @@ class SelfScreen(EscalationPolicy):
 
     def peek(self, text: str) -> Verdict | None:
         """Whether an answer has begun, or the mark."""
-        said = text.lstrip()
-        if said.startswith(_MARK):
+        begun = _begun(text)
+        if begun.startswith(_MARK):
             return Verdict(True, None, _ASKED_FOR, unusable=True)
-        return None if _MARK.startswith(said) else Verdict(False, None, _ANSWERED)
+        waits = _MARK.startswith(begun) or _THINKS.startswith(begun[: len(_THINKS)])
+        return None if waits else Verdict(False, None, _ANSWERED)
 
     def judge(self, messages: Sequence[BaseMessage], answer: AIMessage) -> Verdict:
         """Whether it is the mark, or ends on it."""
-        said = answer.text.strip()
-        if not said:
+        if not answer.text.strip():
             return Verdict(True, None, _EMPTY, unusable=True)
-        if said.startswith(_MARK) or said.endswith((_MARK, _OPENING)):
+        if _asks(answer.text):
             return Verdict(True, None, _ASKED_FOR, unusable=True)
         return Verdict(False, None, _ANSWERED)
 
@@ -118,12 +123,23 @@ class _ScreenFirst(EscalationPolicy):
         return [*in_words(messages), HumanMessage(self._question)]
 
     def _verdict(self, answer: AIMessage) -> Verdict:
-        said = answer.text.strip()
-        if not said:
+        if not answer.text.strip():
             return Verdict(True, None, _EMPTY)
-        if said.startswith(_OPENING):
+        if _asks(answer.text) or _begun(answer.text).startswith(_OPENING):
             return Verdict(True, None, _ASKED_FOR)
         return Verdict(False, None, "the model can answer")
+
+
+def _begun(text: str) -> str:
+    """A text from its first word on, behind thoughts in tags, in upper case."""
+    return _THOUGHTS.sub("", text.upper()).lstrip(_AROUND)
+
+
+def _asks(text: str) -> bool:
+    """Whether a text is the mark, or ends on it; a stop sequence leaves its opening."""
+    begun = _begun(text)
+    ends = begun.rstrip(_AROUND + ".!").endswith((_MARK, _OPENING))
+    return begun.startswith(_MARK) or ends
 
 
 def _stop(model: Runnable[Any, Any]) -> dict[str, Any]:

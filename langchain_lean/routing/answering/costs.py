@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_lean.accounting.entry import price
 from langchain_lean.accounting.prices.book import PriceBook
@@ -23,6 +23,18 @@ if TYPE_CHECKING:
 
 ANSWERS = "lean_route"
 """The key in a call's metadata that says which model of a router is to answer."""
+
+
+class Answering(NamedTuple):
+    """Who answered.
+
+    Attributes:
+        model: The model, as it calls itself.
+        provider: Its provider, as LangChain names it.
+    """
+
+    model: str
+    provider: str | None
 
 
 class Costs(Recorder):
@@ -41,10 +53,24 @@ class Costs(Recorder):
         self._counter = counter
         self._outcomes: list[Outcome] = []
 
-    def answer(self, trial: str) -> TokenUsage:
-        """What the calls of an answer used; nothing for one from a cache."""
-        used = [self._usage(o) for o in self._outcomes if _said(o, TRIAL) == trial]
-        return sum(used, TokenUsage())
+    def answer(self, trial: str) -> dict[Answering, TokenUsage]:
+        """What the calls of an answer used; nothing for one from a cache.
+
+        Args:
+            trial: Names the answer.
+
+        Returns:
+            By the model that answered and its provider.
+        """
+        used: dict[Answering, TokenUsage] = {}
+        for outcome in self._outcomes:
+            usage = self._usage(outcome)
+            if _said(outcome, TRIAL) == trial and usage.total:
+                model = answering_model(outcome) or outcome.call.model or ""
+                provider = provider_of(outcome.call.metadata, outcome.message)
+                who = Answering(model, provider)
+                used[who] = used.get(who, TokenUsage()) + usage
+        return used
 
     def decision(self, rejected: Collection[str]) -> Decimal | None:
         """What was spent on answers that were rejected, and on deciding.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias
 from uuid import uuid4
 
@@ -18,7 +19,7 @@ from langchain_lean.messages import tool_calls
 from langchain_lean.routing.answering.held import Held, checked_answer
 from langchain_lean.routing.answering.ladder import Ladder, Rung
 from langchain_lean.routing.answering.route import Course, Question
-from langchain_lean.routing.opinions import Opinion, opinion
+from langchain_lean.routing.opinions import Opinion, opinion, peeked
 from langchain_lean.routing.stepping.stopped import is_last
 from langchain_lean.routing.verdict import Attempt, EscalationPolicy, Verdict
 
@@ -137,7 +138,8 @@ class Request:
             asked = Asking(rung, attempt, Held(None))
         else:
             attempt = self.policy.attempt(attempt, rung.model)
-            asked = Asking(rung, attempt, Held(self.policy.peek), uuid4().hex)
+            held = Held(partial(peeked, self.policy))
+            asked = Asking(rung, attempt, held, uuid4().hex)
         answer = checked_answer((yield asked))
         return Decision(place, answer, asked, course)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 from langchain_core.messages import (
     AIMessage,
@@ -30,8 +31,14 @@ class Held:
         self.verdict: Verdict | None = None
         self._peek = peek
         self._chunks: list[AIMessageChunk] = []
+        self._id = f"run-{uuid4()}"  # for what a function makes of an answer
         self._shown = 0
         self._text = ""
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing has come, as where the answer was not streamed."""
+        return not self._chunks
 
     @property
     def rejected(self) -> bool:
@@ -40,7 +47,8 @@ class Held:
 
     def feed(self, piece: Any) -> list[AIMessageChunk]:
         """Take a piece; give those that can be shown now."""
-        chunk = _as_chunk(piece)
+        chunk = as_chunk(piece)
+        chunk.id = chunk.id or self._id
         self._chunks.append(chunk)
         if self._peek is not None and self.verdict is None:
             self._text += chunk.text
@@ -76,7 +84,12 @@ def checked_answer(answer: object) -> AIMessage:
     raise ConfigurationError(msg)
 
 
-def _as_chunk(piece: object) -> AIMessageChunk:
+def as_chunk(piece: object) -> AIMessageChunk:
+    """An answer, or a piece of one, as a piece.
+
+    Raises:
+        ConfigurationError: If it is neither.
+    """
     message = checked_answer(piece)
     if isinstance(message, AIMessageChunk):
         return message

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,  # pydantic takes no other
+)
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langgraph.graph import MessagesState
+from typing_extensions import TypedDict
 
 from langchain_lean.messages import last_human_index, note, role
 from langchain_lean.routing.verdict import LEVER, Verdict
@@ -58,6 +64,11 @@ class Route(TypedDict):
     decision_usd: str | None
 
 
+def _newest(earlier: Route, later: Route) -> Route:
+    """Of two routes the later one, also where two branches write at once."""
+    return later
+
+
 class RouteState(MessagesState):
     """The state of a graph with a router; LangGraph drops keys that a schema lacks.
 
@@ -65,7 +76,7 @@ class RouteState(MessagesState):
         route: Who answered last, and why.
     """
 
-    route: NotRequired[Route]
+    route: NotRequired[Annotated[Route, _newest]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +138,9 @@ class Course:
         )
 
 
-def noted(answer: AIMessage, route: Route, *, over_budget: bool) -> AIMessage:
+def noted(
+    answer: AIMessage, route: Route, *, node: str | None, over_budget: bool
+) -> AIMessage:
     """The answer with its route in `response_metadata["lean"]`; a copy.
 
     The answer itself may stand in a cache.
@@ -135,24 +148,32 @@ def noted(answer: AIMessage, route: Route, *, over_budget: bool) -> AIMessage:
     Args:
         answer: The answer.
         route: Who gave it, and why.
+        node: The node of a graph it was given in.
         over_budget: A stronger model was needed and could not be asked.
     """
     metadata = dict(answer.response_metadata)
     copy = answer.model_copy(update={"response_metadata": metadata})
     action = "escalated" if route["escalated"] else "answered"
     action = "kept" if over_budget else action
-    note(copy, lever=LEVER, action=action, reason=route["reason"], route=route)
+    where: dict[str, Any] = {"node": node} if node else {}
+    reason = route["reason"]
+    note(copy, lever=LEVER, action=action, reason=reason, route=route, **where)
     return copy
 
 
 def answered_by(
-    messages: Sequence[BaseMessage], names: Collection[str], *, in_turn: bool
+    messages: Sequence[BaseMessage],
+    names: Collection[str],
+    *,
+    node: str | None,
+    in_turn: bool,
 ) -> str | None:
     """The model of a ladder that gave the last answer of a chat.
 
     Args:
         messages: The chat.
         names: The models of the ladder.
+        node: The node of a graph that asks; answers of others do not count.
         in_turn: Look at the last turn only: at the steps of an agent.
 
     Returns:
@@ -161,16 +182,17 @@ def answered_by(
     start = last_human_index(messages) + 1 if in_turn else 0
     for message in reversed(messages[start:]):
         if role(message) == "ai":
-            name = _noted_route(message).get("model")
-            if name in names:
+            done = _noted(message)
+            name = (done.get("route") or {}).get("model")
+            if name in names and done.get("node") == node:
                 return str(name)
     return None
 
 
-def _noted_route(message: BaseMessage) -> Mapping[str, Any]:
+def _noted(message: BaseMessage) -> Mapping[str, Any]:
+    """What a router noted on an answer."""
     notes = message.response_metadata.get("lean")
     for done in reversed(notes if isinstance(notes, list) else []):
         if isinstance(done, Mapping) and done.get("lever") == LEVER:
-            route = done.get("route")
-            return route if isinstance(route, Mapping) else {}
+            return done
     return {}

@@ -12,6 +12,7 @@ from collections.abc import (
 )
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, cast
 
 from langchain_core.callbacks import BaseCallbackManager
@@ -27,8 +28,8 @@ from langchain_lean.accounting.reporting import (
 )
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.accounting.usage import TokenUsage
-from langchain_lean.models import hidden_call
-from langchain_lean.routing.answering.costs import ANSWERS, Costs
+from langchain_lean.models import hidden_call, own_call, tries_again
+from langchain_lean.routing.answering.costs import ANSWERS, Answering, Costs
 from langchain_lean.routing.answering.decision import (
     Asking,
     Decision,
@@ -36,6 +37,7 @@ from langchain_lean.routing.answering.decision import (
     Showing,
     Step,
 )
+from langchain_lean.routing.answering.held import as_chunk
 from langchain_lean.routing.answering.route import Route, noted
 from langchain_lean.routing.answering.showing import show, shows_tokens
 from langchain_lean.routing.opinions import FAILED, Opinion
@@ -73,16 +75,23 @@ class Run:
         if isinstance(callbacks, BaseCallbackManager):
             callbacks.add_handler(self.costs, inherit=True)
         self.shows = shows_tokens(self.config)
-        # What a policy calls is a part of this run; the context is the run's own.
-        var_child_runnable_config.set(self.config)
+        # What a policy calls is a part of this run, on the router's own behalf; the
+        # context is the run's own.
+        var_child_runnable_config.set(own_call(self.config, LEVER))
 
     def answering(self) -> Generator[Step, Any, None]:
         """What is to be asked and shown until an answer stands."""
         decision = yield from self.request.answered()
         self._settle(decision)
+        yield Showing([self._last(decision)])
+
+    def _last(self, decision: Decision) -> AIMessageChunk:
+        """The last piece: the note, or all of an answer that nobody has streamed."""
+        asked = decision.asked
+        if self.shows and asked.trial is not None and asked.held.empty:
+            return as_chunk(self.answer)
         said = {"lean": self.answer.response_metadata["lean"][-1:]}
-        last = AIMessageChunk(content="", id=self.answer.id, response_metadata=said)
-        yield Showing([last])
+        return AIMessageChunk(content="", id=self.answer.id, response_metadata=said)
 
     def screening(self) -> Generator[Step, Any, None]:
         """What is to be asked until it is decided who is to answer."""
@@ -169,7 +178,9 @@ class Run:
         return iter(pieces)
 
     def _is_streamed(self, asked: Asking) -> bool:
-        return self.streams or (self.shows and asked.trial is not None)
+        if self.streams or not self.shows or asked.trial is None:
+            return self.streams
+        return not tries_again(asked.rung.model)  # a stream is not tried again
 
     def _config(self, asked: Asking) -> RunnableConfig:
         said = {ANSWERS: asked.rung.name}
@@ -196,25 +207,49 @@ class Run:
             self._report_saving(decision, decision.asked.trial)
         cost = self.costs.decision(course.rejected)
         self.route = course.route(rung.name, decision.place, cost)
-        self.answer = noted(decision.answer, self.route, over_budget=course.over_budget)
+        self.answer = noted(
+            decision.answer,
+            self.route,
+            node=node_of(self.config),
+            over_budget=course.over_budget,
+        )
 
     def _report_saving(self, decision: Decision, trial: str) -> None:
         spent = self.costs.answer(trial)
-        if not spent.total:  # it came from a cache
+        if not spent:  # it came from a cache
             return
-        rung, strongest = decision.asked.rung, self.request.ladder.strongest
+        strongest = self.request.ladder.strongest
+        baseline = f"{strongest.model_name or strongest.name} in as many tokens"
         text = decision.asked.attempt.added
         added = self.counter.count([SystemMessage(text)]) if text else 0
-        same = rung.provider == strongest.provider
-        report_saving(
-            LEVER,
-            avoided=_less(spent, added),
-            model=strongest.model_name,
-            provider=strongest.provider if same else None,
-            spent=spent,
-            spent_model=rung.model_name,
-            baseline=f"{strongest.model_name or strongest.name} in as many tokens",
-        )
+        saved = partial(report_saving, LEVER, baseline=baseline)
+        avoided = _less(sum(spent.values(), TokenUsage()), added)
+        instead = Answering(strongest.model_name, strongest.provider)
+        for answering, usage in spent.items():
+            if answering.provider == instead.provider and avoided.total:
+                saved(
+                    avoided=avoided,
+                    model=instead.model,
+                    provider=instead.provider,
+                    spent=usage,
+                    spent_model=answering.model,
+                )
+                avoided = TokenUsage()
+            else:  # each has the prices of its own provider
+                saved(
+                    avoided=TokenUsage(),
+                    model=answering.model,
+                    provider=answering.provider,
+                    spent=usage,
+                )
+        if avoided.total:
+            saved(avoided=avoided, model=instead.model, provider=instead.provider)
+
+
+def node_of(config: RunnableConfig) -> str | None:
+    """The node of a graph that a configuration is of."""
+    node = (config.get("metadata") or {}).get("langgraph_node")
+    return node if isinstance(node, str) else None
 
 
 def _next(

@@ -18,7 +18,7 @@ def shows_tokens(config: RunnableConfig) -> bool:
         config: The configuration of the node.
     """
     handlers = getattr(config.get("callbacks"), "handlers", ())
-    if not handlers:
+    if not handlers or "nostream" in (config.get("tags") or ()):
         return False
     # LangGraph's own `push_message` looks for the same handlers; there is no public
     # way to ask whether it would reach anybody.

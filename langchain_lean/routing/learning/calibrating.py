@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import overload
 
@@ -28,6 +29,10 @@ from langchain_lean.routing.learning.policy import LearnedPolicy
 from langchain_lean.routing.learning.scoring import scored
 from langchain_lean.routing.verdict import EscalationPolicy
 from langchain_lean.vectors import Floats
+
+logger = logging.getLogger(__name__)
+
+_LEAST = 1e-6  # of all requests
 
 
 @overload
@@ -76,13 +81,23 @@ def calibrate(
 
     Raises:
         CalibrationError: If these outcomes cannot support the promise.
-        ConfigurationError: If the policy gives no scores, was fitted on one of the
-            outcomes, or something else makes no sense.
+        ConfigurationError: If the policy gives no scores, was fitted on all of the
+            outcomes, is a combined one, or something else makes no sense.
     """
     for option, value in (("max_bad", max_bad), ("confidence", confidence)):
         if checked_number(option, value, 0, 1) in (0, 1):
             msg = f"{option}= lies between 0 and 1, not at {value}."
             raise ConfigurationError(msg)
+    if max_bad < _LEAST:
+        msg = f"max_bad= is at least {_LEAST}: nobody has judged answers for less."
+        raise ConfigurationError(msg)
+    if isinstance(policy, CombinedPolicy):
+        msg = (
+            "A score says nothing of which part of a combined policy escalates: "
+            "calibrate one policy, and combine it then, "
+            "any_of(AnswerChecks(), calibrate(policy, outcomes))."
+        )
+        raise ConfigurationError(msg)
     rows = rows_of(outcomes)
     _check_unseen(policy, rows)
     allowed = most_bad(len(rows), max_bad, confidence)
@@ -103,24 +118,26 @@ def calibrate(
 
 
 def _check_unseen(policy: EscalationPolicy, rows: Sequence[Row]) -> None:
-    """Raise where a policy, or a part of it, was fitted on one of the rows."""
-    seen = max((part.seen(rows) for part in _learned(policy)), default=0)
-    if seen:
+    """Raise where a policy was fitted on all of the rows, and warn of some.
+
+    Requests that repeat are rows like others; the same rows given twice are not.
+    """
+    while isinstance(policy, CalibratedPolicy):
+        policy = policy.policy
+    seen = policy.seen(rows) if isinstance(policy, LearnedPolicy) else 0
+    if seen == len(rows):
         msg = (
-            f"The policy was fitted on {seen} of the {len(rows)} outcomes, of which it "
-            "knows too much: calibrate on others."
+            f"The policy was fitted on all of the {seen} outcomes, of which it knows "
+            "too much: calibrate on others."
         )
         raise ConfigurationError(msg)
-
-
-def _learned(policy: EscalationPolicy) -> Iterator[LearnedPolicy]:
-    if isinstance(policy, LearnedPolicy):
-        yield policy
-    elif isinstance(policy, CombinedPolicy):
-        for part in policy.policies:
-            yield from _learned(part)
-    elif isinstance(policy, CalibratedPolicy):
-        yield from _learned(policy.policy)
+    if seen:
+        logger.warning(
+            "The policy was fitted on %d of the %d outcomes: the promise holds only if "
+            "these are requests that came again, and were drawn anew.",
+            seen,
+            len(rows),
+        )
 
 
 def _too_few(rows: int, max_bad: float, confidence: float) -> CalibrationError:

@@ -16,7 +16,7 @@ from langchain_core.prompt_values import PromptValue
 
 from langchain_lean.checks import is_finite
 from langchain_lean.errors import ConfigurationError
-from langchain_lean.messages import last_human_text, prompt_messages
+from langchain_lean.messages import last_human_text, message_text, prompt_messages
 
 
 class Outcome(TypedDict):
@@ -80,7 +80,7 @@ def texts_of(
         answer: The cheap answer.
     """
     question = last_human_text(messages)
-    return (question,) if answer is None else (question, answer.text)
+    return (question,) if answer is None else (question, message_text(answer))
 
 
 def rows_of(outcomes: Outcomes) -> list[Row]:

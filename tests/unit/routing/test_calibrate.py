@@ -67,6 +67,22 @@ class ScoredQuestion(EscalationPolicy):
         return Verdict(False, float(messages[-1].text))
 
 
+@dataclass
+class AlsoScreens(Scored):
+    """Screens everything up, too."""
+
+    def screen(self, messages: Sequence[BaseMessage]) -> Verdict:
+        return Screen(True).screen(messages)
+
+
+@dataclass
+class AsksForTheMark(Scored):
+    """Asks as `SelfScreen` does."""
+
+    def attempt(self, attempt: Attempt, model: Any) -> Attempt:
+        return SelfScreen().attempt(attempt, model)
+
+
 def outcomes(*rows: tuple[Any, bool]) -> list[dict[str, Any]]:
     """Outcomes with a score and whether they are good."""
     return [
@@ -285,7 +301,7 @@ class TestCalibrate:
         assert calibrate(ScoredQuestion(), rows).threshold == 0
 
     def test_the_other_verdict_of_a_policy_stays_as_it_is(self) -> None:
-        policy = any_of(Screen(True), Scored())
+        policy = AlsoScreens()
         calibrated = calibrate(policy, many(100, 100))
         screened = calibrated.screen(ASKED)
         assert screened == policy.screen(ASKED)
@@ -295,7 +311,7 @@ class TestCalibrate:
     def test_it_asks_in_the_way_of_the_policy_and_decides_on_whole_answers(
         self,
     ) -> None:
-        calibrated = calibrate(any_of(SelfScreen(), Scored()), many(100, 100))
+        calibrated = calibrate(AsksForTheMark(), many(100, 100))
         attempt = calibrated.attempt(Attempt(ASKED), model())
         assert "ESCALATE" in attempt.added
         assert calibrated.peek("0.9") is None
@@ -473,17 +489,24 @@ class TestSeenRows:
 
     def test_they_are_refused(self) -> None:
         policy = LearnedPolicy.fit(SUMS, embeddings=False)
-        with pytest.raises(ConfigurationError, match="fitted on 3 of the 103 outcomes"):
-            calibrate(policy, OTHERS + SUMS[:3])
-
-    @pytest.mark.parametrize("wrap", [any_of, calibrate], ids=["combined", "wrapped"])
-    def test_they_are_refused_inside_of_other_policies(self, wrap: Any) -> None:
-        learned = LearnedPolicy.fit(SUMS, embeddings=False)
-        policy = any_of(AnswerChecks(), learned)
-        if wrap is calibrate:
-            policy = calibrate(policy, OTHERS, max_bad=0.6)
-        with pytest.raises(ConfigurationError, match="fitted on 100 of the 100"):
+        with pytest.raises(ConfigurationError, match="fitted on all of the 100"):
             calibrate(policy, SUMS)
+
+    def test_requests_that_came_again_are_warned_of(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        policy = LearnedPolicy.fit(SUMS, embeddings=False)
+        calibrate(policy, OTHERS + SUMS[:3])
+        assert "fitted on 3 of the 103 outcomes" in caplog.text
+
+    def test_a_combined_policy_is_calibrated_before_it_is_combined(self) -> None:
+        learned = LearnedPolicy.fit(SUMS, embeddings=False)
+        with pytest.raises(ConfigurationError, match="calibrate one policy, and comb"):
+            calibrate(any_of(AnswerChecks(), learned), OTHERS)
+        policy = any_of(AnswerChecks(), calibrate(learned, OTHERS))
+        verdict = policy.judge(ASKED, AIMessage("I'm sorry, but I can't help."))
+        assert verdict is not None
+        assert verdict.escalate
 
     def test_a_learned_policy_stays_one(self) -> None:
         policy = LearnedPolicy.fit(SUMS, embeddings=False)
@@ -497,5 +520,5 @@ class TestSeenRows:
     def test_questions_it_was_fitted_on_are_known_with_any_answer(self) -> None:
         asked = [{**row, "answer": None} for row in SUMS]
         policy = LearnedPolicy.fit(asked, embeddings=False)
-        with pytest.raises(ConfigurationError, match="fitted on 100 of the 100"):
+        with pytest.raises(ConfigurationError, match="fitted on all of the 100"):
             calibrate(policy, SUMS)

@@ -504,7 +504,7 @@ class TestFiles:
         back = LearnedPolicy.load(tmp_path / "policy.npz")
         assert back.calibration == policy.calibration
         assert back.threshold == policy.threshold
-        with pytest.raises(ConfigurationError, match="fitted on 60 of the 60"):
+        with pytest.raises(ConfigurationError, match="fitted on all of the 60"):
             calibrate(back, sums())
 
     def test_a_loaded_policy_runs_without_scikit_learn(

@@ -106,7 +106,19 @@ class TestSelfScreen:
         assert cheap.calls[0].kwargs == {"stop": ["!"]}
 
     @pytest.mark.parametrize(
-        "said", [MARK, f"  {MARK}\n", f"{MARK} I cannot.", f"Well, {MARK}", "[[", ""]
+        "said",
+        [
+            MARK,
+            f"  {MARK}\n",
+            f"{MARK} I cannot.",
+            f"Well, {MARK}",
+            f"`{MARK}`",
+            f"**{MARK}**.",
+            "[[escalate]]",
+            f"<think>Is it hard?</think>\n{MARK}",
+            "[[",
+            "",
+        ],
     )
     @both_forms
     async def test_what_asks_for_a_stronger_model(
@@ -132,8 +144,17 @@ class TestSelfScreen:
         for end in range(len(text) + 1):
             early = policy.peek(text[:end])
             if early is not None:
-                assert early.escalate == text.lstrip().startswith(MARK)
+                whole = policy.judge([], AIMessage(text))
+                assert not early.escalate or whole.escalate
                 return
+
+    def test_thoughts_in_tags_are_waited_for(self) -> None:
+        policy = SelfScreen()
+        for text in ("<", "<think>", "<think>Hm. [[", "<think>Hm.</think>\n[[ESC"):
+            assert policy.peek(text) is None
+        verdict = policy.peek("<think>Hm.</think>\nIt")
+        assert verdict is not None
+        assert not verdict.escalate
 
     def test_when_says_when(self) -> None:
         cheap = model(GOOD)
@@ -300,6 +321,23 @@ class TestAgreement:
         policy = Agreement(model("1 + 1 is 2, so 2."), same=last_number)
         assert not policy.judge(ASKED, AIMessage("It is 2")).escalate
 
+    @pytest.mark.parametrize(
+        ("degree", "score"), [(-0.1, 0.0), (1.0000000000000002, 1.0)]
+    )
+    def test_a_degree_beyond_its_ends_is_one_of_them(
+        self, degree: float, score: float
+    ) -> None:
+        policy = Agreement(model("?"), same=lambda one, other: degree)
+        assert policy.judge(ASKED, AIMessage("!")).score == score
+
+    def test_a_degree_that_is_no_number_escalates(self) -> None:
+        policy = Agreement(model("?"), same=lambda one, other: float("nan"))
+        answer = router(GOOD, policy=policy).invoke("Why?")
+        assert lean(answer)[0]["reason"] == "the policy failed: ValueError"
+
+    def test_two_answers_that_say_nothing_do_not_agree(self) -> None:
+        assert Agreement(model("")).judge(ASKED, AIMessage("")).escalate
+
     def test_a_degree_of_agreement_may_be_enough(self) -> None:
         def half(one: str, other: str) -> float:
             return 0.5
@@ -441,6 +479,14 @@ class TestCombined:
         asked = router(model(MARK), policy=any_of(Bad(), SelfScreen()))
         update = asked.screen.invoke({"messages": ASKED})
         assert update["route"]["model"] == "sonnet"
+
+    @pytest.mark.parametrize("combine", [any_of, all_of])
+    def test_a_mark_is_never_an_answer_whoever_else_is_content(
+        self, combine: Any
+    ) -> None:
+        for policies in ((SelfScreen(), STAY), (STAY, SelfScreen())):
+            asked = router(model(MARK, name="any"), policy=combine(*policies))
+            assert asked.invoke("Why?").text == "The strong answer."
 
     def test_they_can_be_nested(self) -> None:
         policy = any_of(all_of(UP, STAY), all_of(UP, UP_TOO))

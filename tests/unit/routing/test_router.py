@@ -306,6 +306,30 @@ class TestForms:
         assert asked.screen.invoke({"messages": ASKED})["route"]["model"] == "haiku"
 
 
+class TestSchemas:
+    def test_a_graph_with_a_route_has_schemas(self) -> None:
+        asked = graph(router())
+        assert "route" in asked.get_output_jsonschema()["properties"]
+        assert asked.get_input_jsonschema()
+
+    def test_two_routers_may_answer_at_once(self) -> None:
+        builder = StateGraph(RouteState)
+        builder.add_node("one", router(GOOD))
+        builder.add_node("other", router(BAD))
+        builder.add_edge(START, "one")
+        builder.add_edge(START, "other")
+        state = builder.compile().invoke({"messages": ASKED})
+        assert len(state["messages"]) == 3
+        assert state["route"]["model"] in ("haiku", "sonnet")
+
+    def test_an_edge_reads_states_that_are_objects(self) -> None:
+        @dataclass(slots=True)
+        class State:
+            route: Any
+
+        assert router().route(State({"model": "sonnet"})) == "sonnet"
+
+
 class TestConversations:
     def test_the_next_turn_begins_with_the_cheap_model_again(self) -> None:
         asked = router(model(BAD, GOOD))
@@ -347,6 +371,13 @@ class TestConversations:
         assert state["messages"][-1].text == "Done."
         assert calls(asked) == {"haiku": 1, "sonnet": 3}
         assert state["route"]["reason"] == "it answered the step before"
+
+    def test_another_router_of_the_turn_begins_anew(self) -> None:
+        builder = StateGraph(RouteState)
+        builder.add_sequence([("one", router(BAD)), ("other", router(GOOD))])
+        builder.add_edge(START, "one")
+        state = builder.compile().invoke({"messages": ASKED})
+        assert state["route"]["model"] == "haiku"
 
     def test_a_tool_call_is_not_judged(self) -> None:
         cheap = model(calling(), "All about bad things.")
@@ -491,6 +522,16 @@ class TestLedger:
         for _ in range(4):
             asked.invoke({"messages": ASKED}, {"callbacks": [ledger]})
         assert ledger.report().cheapest == 0.75
+
+    def test_a_dearer_fallback_saves_nothing(self) -> None:
+        ledger = TokenLedger()
+        fails, opus = (
+            model(ConnectionError("gone")),
+            model(GOOD, name="claude-opus-4-1"),
+        )
+        asked = router(fails.with_fallbacks([opus]))
+        graph(asked).invoke({"messages": ASKED}, {"callbacks": [ledger]})
+        assert ledger.savings().levers["routing"].counterfactual < 0
 
     def test_models_of_two_providers_are_priced_each_by_its_own(self) -> None:
         ledger = TokenLedger()

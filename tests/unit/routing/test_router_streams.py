@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 
 from langchain_lean import TokenLedger
@@ -132,6 +133,56 @@ class TestInAGraph:
             seen.append(message.text)
         assert seen[0] == "judged"
         assert "".join(seen[1:]) == GOOD
+
+    @both
+    async def test_a_model_is_tried_again_there_too(self, parts: Parts) -> None:
+        flaky = model(ConnectionError("gone"), GOOD)
+        others = model(ConnectionError("gone")).with_fallbacks([model(GOOD)])
+        retried = flaky.with_retry(wait_exponential_jitter=False)
+        for cheap in (retried, others):
+            given = await parts(
+                graph(router(cheap)), {"messages": ASKED}, stream_mode="messages"
+            )
+            assert "".join(tokens(given)) == GOOD
+
+    @both
+    async def test_what_a_policy_of_your_own_asks_is_not_shown(
+        self, parts: Parts
+    ) -> None:
+        judge = model("Hidden: 3 of 10.")
+
+        class Asks(EscalationPolicy):
+            def judge(
+                self, messages: Sequence[BaseMessage], answer: AIMessage
+            ) -> Verdict:
+                return Verdict("3" in judge.invoke("How good is it?").text)
+
+        ledger = TokenLedger()
+        given = await parts(
+            graph(router(SECRET, GOOD, policy=Asks())),
+            {"messages": ASKED},
+            config={"callbacks": [ledger]},
+            stream_mode="messages",
+        )
+        assert "".join(tokens(given)) == GOOD
+        assert ledger.totals(by="source")["routing"].calls == 2
+
+    def test_a_node_that_shows_nothing_shows_no_accepted_answer_either(self) -> None:
+        asked = router(GOOD)
+
+        def silent(state: Any) -> Any:
+            return {"note": asked.invoke(state["messages"], {"tags": ["nostream"]}).id}
+
+        given = graph(silent).stream({"messages": ASKED}, stream_mode="messages")
+        assert tokens(list(given)) == []
+
+    @both
+    async def test_answers_that_a_function_made_are_shown(self, parts: Parts) -> None:
+        cheap = model(GOOD) | RunnableLambda(lambda said: AIMessage(said.text))
+        given = await parts(
+            graph(router(cheap)), {"messages": ASKED}, stream_mode="messages"
+        )
+        assert "".join(tokens(given)) == GOOD
 
     def test_the_state_holds_the_answer_once(self) -> None:
         *_, state = graph(router(GOOD)).stream(
