@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 from langchain_core.callbacks import (
@@ -20,24 +17,19 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.prices.table import price_table
 from langchain_lean.accounting.tokens.counter import TokenCounter
-from langchain_lean.accounting.usage import TokenUsage
-from langchain_lean.errors import ConfigurationError, UnpricedModelError
+from langchain_lean.errors import ConfigurationError
 from langchain_lean.messages import not_taken, prompt_messages, state_messages
 from langchain_lean.own_run import OwnRun
 from langchain_lean.routing.answering.costs import Costs
 from langchain_lean.routing.answering.decision import Request
 from langchain_lean.routing.answering.ladder import Ladder, Model
-from langchain_lean.routing.answering.route import Route, RouteState, answered_by
+from langchain_lean.routing.answering.route import Route, RouteState, routed_to
 from langchain_lean.routing.answering.run import Run, node_of
+from langchain_lean.routing.answering.start import begins, screens
 from langchain_lean.routing.verdict import EscalationPolicy
 
 __all__ = ["EscalationRouter", "Route", "RouteState"]
 
-logger = logging.getLogger(__name__)
-
-_A_CALL = TokenUsage(input=1_000, output=250)  # to compare prices by
-_IN_TURN = "it answered the step before"
-_STICKY = "it answered before in this conversation"
 _ROUTE = "route"
 
 
@@ -113,7 +105,7 @@ class EscalationRouter(OwnRun):
         self._prices = prices or PriceBook()
         self._counter = counter or TokenCounter()
         price_table()  # takes half a second, which is no time to take from a call
-        _warn_of_order(self._ladder, self._prices)
+        self._ladder.warn_of_order(self._prices)
 
     @property
     def models(self) -> dict[str, Model]:
@@ -164,11 +156,7 @@ class EscalationRouter(OwnRun):
             ConfigurationError: If nobody wrote a route, or it names no model of this
                 router.
         """
-        if isinstance(state, Mapping):
-            found = state.get(_ROUTE)
-        else:
-            found = getattr(state, _ROUTE, None)
-        name = (found or {}).get("model")
+        name = routed_to(state)
         if name in self._ladder.names:
             return str(name)
         known = ", ".join(self._ladder.names)
@@ -276,9 +264,14 @@ class EscalationRouter(OwnRun):
         alone: bool = False,
     ) -> Run:
         messages = self._messages(given)
-        start, settled = self._start(messages, node_of(config))
-        policy = self.policy
+        names, policy = self._ladder.names, self.policy
+        start, settled = begins(
+            messages, names, node=node_of(config), sticky=self.sticky
+        )
         if alone:
+            start, settled = screens(
+                messages, names, routed_to(given), sticky=self.sticky
+            )
             policy = policy.alone(self._ladder.rungs[start].model)
         return Run(
             Request(self._ladder, policy, messages, start, settled),
@@ -303,41 +296,10 @@ class EscalationRouter(OwnRun):
             raise ConfigurationError(msg)
         return messages
 
-    def _start(
-        self, messages: Sequence[BaseMessage], node: str | None
-    ) -> tuple[int, str | None]:
-        """Whom to ask first, and why if that was decided before."""
-        names = self._ladder.names
-        name = answered_by(messages, names, node=node, in_turn=True)
-        if name is not None:
-            return names.index(name), _IN_TURN
-        if self.sticky:
-            name = answered_by(messages, names, node=node, in_turn=False)
-            if name is not None and names.index(name):
-                return names.index(name), _STICKY
-        return 0, None
-
     def _result(self, given: Any, run: Run) -> Any:
         if _is_prompt(given):
             return run.answer
         return {self._messages_key: [run.answer], _ROUTE: run.route}
-
-
-def _warn_of_order(ladder: Ladder, prices: PriceBook) -> None:
-    """Say so where a model costs less than one that is asked before it."""
-    known = []
-    for rung in ladder.rungs:
-        with suppress(UnpricedModelError):
-            cost = prices.cost(_A_CALL, rung.model_name, rung.provider).total
-            known.append((rung.name, cost))
-    for (cheap, less), (strong, more) in pairwise(known):
-        if more < less:
-            logger.warning(
-                "%s costs less than %s, which is asked before it: give a router the "
-                "cheapest model first.",
-                strong,
-                cheap,
-            )
 
 
 def _is_prompt(given: Any) -> bool:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from langchain_core.runnables import Runnable
 
+from langchain_lean.accounting.prices.book import PriceBook
+from langchain_lean.accounting.usage import TokenUsage
 from langchain_lean.budgets.model import BudgetedModel
-from langchain_lean.errors import ConfigurationError
+from langchain_lean.errors import ConfigurationError, UnpricedModelError
 from langchain_lean.models import ls_params
 
+logger = logging.getLogger(__name__)
+
 Model = Runnable[Any, Any]
+
+_A_CALL = TokenUsage(input=1_000, output=250)  # to compare prices by
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +100,22 @@ class Ladder:
                 )
                 raise ConfigurationError(msg) from None
         return bound
+
+    def warn_of_order(self, prices: PriceBook) -> None:
+        """Say so in the log where a model costs less than one asked before it."""
+        known = []
+        for rung in self.rungs:
+            with suppress(UnpricedModelError):
+                cost = prices.cost(_A_CALL, rung.model_name, rung.provider).total
+                known.append((rung.name, cost))
+        for (first, cost), (second, less) in pairwise(known):
+            if less < cost:
+                logger.warning(
+                    "%s costs less than %s, which is asked before it: give a router "
+                    "the cheapest model first.",
+                    second,
+                    first,
+                )
 
 
 def _rung(name: Any, model: Any) -> Rung:

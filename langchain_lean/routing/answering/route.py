@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import (
@@ -16,7 +16,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langgraph.graph import MessagesState
 from typing_extensions import TypedDict
 
-from langchain_lean.messages import last_human_index, note, role
+from langchain_lean.messages import note
 from langchain_lean.routing.verdict import LEVER, Verdict
 
 _ENOUGH = "the policy found it good enough"
@@ -161,36 +161,15 @@ def noted(
     return copy
 
 
-def answered_by(
-    messages: Sequence[BaseMessage],
-    names: Collection[str],
-    *,
-    node: str | None,
-    in_turn: bool,
-) -> str | None:
-    """The model of a ladder that gave the last answer of a chat.
-
-    Args:
-        messages: The chat.
-        names: The models of the ladder.
-        node: The node of a graph that asks; answers of others do not count.
-        in_turn: Look at the last turn only: at the steps of an agent.
-
-    Returns:
-        Its name, as the router noted it on the answer; None if it gave none.
-    """
-    start = last_human_index(messages) + 1 if in_turn else 0
-    for message in reversed(messages[start:]):
-        if role(message) == "ai":
-            done = _noted(message)
-            name = (done.get("route") or {}).get("model")
-            if name in names and done.get("node") == node:
-                return str(name)
-    return None
+def routed_to(state: Any) -> str | None:
+    """The model that the route in a graph's state names; None if there is none."""
+    is_mapping = isinstance(state, Mapping)
+    found = state.get("route") if is_mapping else getattr(state, "route", None)
+    return found.get("model") if isinstance(found, Mapping) else None
 
 
-def _noted(message: BaseMessage) -> Mapping[str, Any]:
-    """What a router noted on an answer."""
+def note_of(message: BaseMessage) -> Mapping[str, Any]:
+    """What a router noted on an answer; empty if none gave it."""
     notes = message.response_metadata.get("lean")
     for done in reversed(notes if isinstance(notes, list) else []):
         if isinstance(done, Mapping) and done.get("lever") == LEVER:

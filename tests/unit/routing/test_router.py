@@ -295,6 +295,18 @@ class TestForms:
             assert state["route"]["model"] == name
             assert state["route"]["escalated"] == escalate
 
+    def test_a_screen_is_as_sticky_as_its_router(self) -> None:
+        for sticky, name in ((False, "haiku"), (True, "sonnet")):
+            asked = router(policy=Screen(False), sticky=sticky)
+            state = {"messages": ASKED, "route": {"model": "sonnet"}}
+            assert asked.screen.invoke(state)["route"]["model"] == name
+
+    def test_a_screen_leaves_the_steps_of_a_turn_to_one_model(self) -> None:
+        state = {"messages": [*ASKED, calling()], "route": {"model": "sonnet"}}
+        update = router(policy=Screen(False)).screen.invoke(state)
+        assert update["route"]["model"] == "sonnet"
+        assert update["route"]["reason"] == "it answered the step before"
+
     async def test_a_screen_has_an_async_form(self) -> None:
         class Async(Screen):
             async def ascreen(self, messages: Sequence[BaseMessage]) -> Verdict:
