@@ -56,6 +56,7 @@ class Run:
         options: Options of the calls that answer.
         streams: Somebody reads the pieces.
         shows: A graph shows tokens to somebody.
+        trials: The answers on trial that were asked for.
         answer: The answer, in the end.
         route: Who gave it, and why.
     """
@@ -67,6 +68,7 @@ class Run:
     options: Mapping[str, Any]
     streams: bool
     shows: bool = field(init=False)
+    trials: list[str] = field(default_factory=list, init=False)
     answer: AIMessage = field(init=False)
     route: Route = field(init=False)
 
@@ -81,7 +83,12 @@ class Run:
 
     def answering(self) -> Generator[Step, Any, None]:
         """What is to be asked and shown until an answer stands."""
-        decision = yield from self.request.answered()
+        try:
+            decision = yield from self.request.answered()
+        except Exception:
+            for trial in self.trials:  # nobody sees any of them
+                report_rejected(trial, source=LEVER)
+            raise
         self._settle(decision)
         yield Showing([self._last(decision)])
 
@@ -185,6 +192,7 @@ class Run:
     def _config(self, asked: Asking) -> RunnableConfig:
         said = {ANSWERS: asked.rung.name}
         if asked.trial is not None:
+            self.trials.append(asked.trial)
             return hidden_call(self.config, {**said, TRIAL: asked.trial})
         metadata = {**(self.config.get("metadata") or {}), **said}
         return {**self.config, "metadata": metadata}

@@ -528,6 +528,16 @@ class TestLedger:
         assert not savings.levers
         assert savings.total == -savings.own_cost["routing"] < 0
 
+    def test_where_the_strong_model_fails_the_rejected_answer_is_its_own_cost_too(
+        self,
+    ) -> None:
+        ledger = TokenLedger()
+        asked = graph(router(BAD, model(ConnectionError("gone"), name=STRONG)))
+        with pytest.raises(ConnectionError):
+            asked.invoke({"messages": ASKED}, {"callbacks": [ledger]})
+        sources = {entry.model: entry.source for entry in ledger.entries()}
+        assert sources[CHEAP] == "routing"
+
     def test_the_report_counts_only_answers_that_were_given(self) -> None:
         ledger = TokenLedger()
         asked = graph(router(model(GOOD, BAD, GOOD, GOOD)))
