@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from langchain_core.messages import BaseMessage, HumanMessage
 
-from langchain_lean.messages import in_words
+from langchain_lean.in_words import in_words
 
 INSTRUCTION = (
     "Nothing more can be looked up or tried. Answer now, briefly, from what stands "

@@ -19,7 +19,8 @@ from pydantic import BaseModel, Field
 from langchain_lean.budgets.model import BudgetedModel
 from langchain_lean.checks import checked_number
 from langchain_lean.errors import ConfigurationError, LeanError
-from langchain_lean.messages import in_words, last_human_text, message_text
+from langchain_lean.in_words import in_words
+from langchain_lean.messages import last_human_text, message_text
 from langchain_lean.models import unstreamed, without_tools
 from langchain_lean.routing.own_calls import aasked, asked
 from langchain_lean.routing.verdict import EscalationPolicy, Verdict

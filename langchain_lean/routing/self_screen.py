@@ -11,7 +11,8 @@ from langchain_core.runnables import Runnable
 
 from langchain_lean.budgets.model import BudgetedModel
 from langchain_lean.errors import ConfigurationError
-from langchain_lean.messages import in_words, instructed
+from langchain_lean.in_words import in_words
+from langchain_lean.messages import instructed
 from langchain_lean.models import capped, chat_model_of, without_tools
 from langchain_lean.routing.own_calls import aasked, asked
 from langchain_lean.routing.verdict import Attempt, EscalationPolicy, Verdict

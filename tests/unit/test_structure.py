@@ -18,6 +18,7 @@ FLOORS = (
         "answers",
         "checks",
         "messages",
+        "in_words",
         "models",
         "own_run",
         "embeddings",

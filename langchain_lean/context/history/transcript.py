@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
-from langchain_lean.messages import in_words, message_text, role
+from langchain_lean.in_words import in_words
+from langchain_lean.messages import message_text, role
 
 TASK = (
     "You keep the notes of a conversation whose older part is not sent any more. Note "
