@@ -69,7 +69,8 @@ class Costs(Recorder):
                 model = answering_model(outcome) or outcome.call.model or ""
                 provider = provider_of(outcome.call.metadata, outcome.message)
                 who = Answering(model, provider)
-                used[who] = used.get(who, TokenUsage()) + usage
+                # Nothing has no tier and no region, which a sum would lose.
+                used[who] = used[who] + usage if who in used else usage
         return used
 
     def decision(self, rejected: Collection[str]) -> Decimal | None:

@@ -12,7 +12,8 @@ from collections.abc import (
 )
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, reduce
+from operator import add
 from typing import Any, cast
 
 from langchain_core.callbacks import BaseCallbackManager
@@ -181,7 +182,7 @@ class Run:
 
     def _shown(self, pieces: Sequence[AIMessageChunk]) -> Iterator[AIMessageChunk]:
         if self.shows:
-            show(pieces)
+            show(pieces, self.config)
         return iter(pieces)
 
     def _is_streamed(self, asked: Asking) -> bool:
@@ -231,7 +232,7 @@ class Run:
         text = decision.asked.attempt.added
         added = self.counter.count([SystemMessage(text)]) if text else 0
         saved = partial(report_saving, LEVER, baseline=baseline)
-        avoided = _less(sum(spent.values(), TokenUsage()), added)
+        avoided = _less(reduce(add, spent.values()), added)
         instead = Answering(strongest.model_name, strongest.provider)
         for answering, usage in spent.items():
             if answering.provider == instead.provider and avoided.total:

@@ -7,6 +7,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
 
 
 def shows_tokens(config: RunnableConfig) -> bool:
@@ -34,10 +35,19 @@ def shows_tokens(config: RunnableConfig) -> bool:
     )
 
 
-def show(pieces: Iterable[AIMessageChunk]) -> None:
-    """Put pieces into the stream of the graph that is running."""
+def show(pieces: Iterable[AIMessageChunk], config: RunnableConfig) -> None:
+    """Put pieces into the stream of the graph that is running.
+
+    Args:
+        pieces: What to show.
+        config: The configuration of the node, whose metadata goes with them.
+    """
     from langgraph.graph.message import push_message
 
-    for piece in pieces:
-        message: Any = piece
-        push_message(message, state_key=None)
+    token = var_child_runnable_config.set(config)
+    try:
+        for piece in pieces:
+            message: Any = piece
+            push_message(message, state_key=None)
+    finally:
+        var_child_runnable_config.reset(token)

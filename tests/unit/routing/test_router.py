@@ -545,6 +545,26 @@ class TestLedger:
             asked.invoke({"messages": ASKED}, {"callbacks": [ledger]})
         assert ledger.report().cheapest == 0.75
 
+    def test_what_is_saved_has_the_price_of_its_tier(self) -> None:
+        usage: Any = {"input_tokens": 1000, "output_tokens": 100, "total_tokens": 1100}
+        said = AIMessage(
+            GOOD, usage_metadata=usage, response_metadata={"service_tier": "flex"}
+        )
+        models = {
+            name: ScriptedChatModel(
+                responses=[said], model_name=name, provider="openai"
+            )
+            for name in ("gpt-5-mini", "gpt-5")
+        }
+        ledger = TokenLedger()
+        asked = EscalationRouter(models, policy=Bad())
+        asked.invoke("Why?", {"callbacks": [ledger]})
+        [entry] = ledger.entries()
+        assert entry.usage.service_tier == "flex"
+        cost = ledger.prices.cost
+        saved = cost(entry.usage, "gpt-5").total - cost(entry.usage, "gpt-5-mini").total
+        assert ledger.savings().levers["routing"].counterfactual == saved
+
     def test_a_dearer_fallback_saves_nothing(self) -> None:
         ledger = TokenLedger()
         fails, opus = (

@@ -74,6 +74,7 @@ class TestInAGraph:
         assert all(isinstance(message, AIMessageChunk) for message, _ in given)
         assert len({message.id for message, _ in given}) == 1
         assert {meta["langgraph_node"] for _, meta in given} == {"answer"}
+        assert not any("lc_source" in meta for _, meta in given)
 
     @both
     async def test_the_strong_answer_comes_token_by_token(self, parts: Parts) -> None:
