@@ -17,7 +17,7 @@ import pytest
 import redis
 
 _OLDEST = 8
-_PATIENCE = 20.0  # seconds for a server to answer
+_PATIENCE = 90.0  # seconds for a server, or 20 processes, to answer on a busy machine
 _SLOTS = 16_384
 
 
