@@ -272,6 +272,13 @@ def _next(
 
 
 def _less(usage: TokenUsage, added: int) -> TokenUsage:
-    """The usage without input tokens that a policy added, as far as none was cached."""
-    cached = usage.cache_read + usage.cache_write_5m + usage.cache_write_1h
-    return replace(usage, input=max(usage.input - added, min(cached, usage.input)))
+    """The usage without input tokens that a policy added, as far as they are plain."""
+    kept = (
+        usage.cache_read
+        + usage.cache_write_5m
+        + usage.cache_write_1h
+        + usage.audio_input
+        + usage.image_input
+        + usage.video_input
+    )
+    return replace(usage, input=max(usage.input - added, min(kept, usage.input)))

@@ -565,6 +565,19 @@ class TestLedger:
         saved = cost(entry.usage, "gpt-5").total - cost(entry.usage, "gpt-5-mini").total
         assert ledger.savings().levers["routing"].counterfactual == saved
 
+    def test_a_prompt_of_sounds_is_answered_and_counted(self) -> None:
+        usage: Any = {
+            "input_tokens": 60,
+            "output_tokens": 4,
+            "total_tokens": 64,
+            "input_token_details": {"audio": 55},
+        }
+        ledger = TokenLedger()
+        cheap = model(AIMessage(GOOD, usage_metadata=usage))
+        asked = router(cheap, policy=SelfScreen())
+        assert asked.invoke("Why?", {"callbacks": [ledger]}).text == GOOD
+        assert ledger.savings().levers["routing"].count == 1
+
     def test_a_dearer_fallback_saves_nothing(self) -> None:
         ledger = TokenLedger()
         fails, opus = (
