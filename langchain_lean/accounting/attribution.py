@@ -52,7 +52,16 @@ def attributed(key: str, metadata: Mapping[str, Any] | None = None) -> str | Non
             or _said(config.get("configurable"), key)
             or _said(_runtime_context(), key)
         )
-    return found or _said(_scope.get(None), key)
+    return found or scoped(key)
+
+
+def scoped(key: str) -> str | None:
+    """Look up whom the enclosing `scope` says the calls are for, and nobody else.
+
+    Args:
+        key: Such as `user_id`.
+    """
+    return _said(_scope.get(None), key)
 
 
 def running_metadata() -> Mapping[str, Any]:

@@ -47,7 +47,7 @@ class MeteredEmbeddings(Embeddings):
     ) -> None:
         self.embeddings = embeddings
         self._ledger = ledger
-        self.model = model or _name(embeddings)
+        self.model = model or embeddings_name(embeddings)
         self.provider = provider or _provider(embeddings)
         self.source = source
 
@@ -118,7 +118,8 @@ def metered(embeddings: Embeddings, *, source: str) -> Embeddings:
     return MeteredEmbeddings(embeddings, source=source)
 
 
-def _name(embeddings: Embeddings) -> str:
+def embeddings_name(embeddings: Embeddings) -> str:
+    """What embeddings call themselves; the name of their class if they say nothing."""
     names = (getattr(embeddings, name, None) for name in _NAMES)
     found = next((name for name in names if isinstance(name, str) and name), None)
     return found or type(embeddings).__name__

@@ -15,6 +15,7 @@ from langchain_lean.accounting.ledger import TokenLedger
 from langchain_lean.accounting.notices import Notice
 from langchain_lean.accounting.recording.events import (
     BLOCKED_EVENT,
+    MISSED_EVENT,
     NO_RUN,
     NOTICE_EVENT,
     REJECTED_EVENT,
@@ -39,6 +40,7 @@ def report_saving(
     spent_model: str | None = None,
     kind: SavingKind = "counterfactual",
     baseline: str | None = None,
+    seconds: float = 0.0,
     callbacks: Any = None,
 ) -> None:
     """Report what a lever saved to whichever ledger listens.
@@ -58,6 +60,7 @@ def report_saving(
         spent_model: The model `spent` was billed for; `model` if not given.
         kind: `exact` or `counterfactual`.
         baseline: What a counterfactual saving is compared with.
+        seconds: How long the avoided call would have taken.
         callbacks: A callback manager or handlers to tell, instead of the running
             configuration's.
     """
@@ -72,6 +75,7 @@ def report_saving(
             spent_model=spent_model,
             kind=kind,
             baseline=baseline,
+            seconds=seconds,
         )
         _tell(SAVING_EVENT, asdict(saving), callbacks)
 
@@ -104,6 +108,20 @@ def report_notice(
     with _logged("A notice"):
         notice = Notice(lever=lever, action=action, reason=reason, id=str(uuid4()))
         _tell(NOTICE_EVENT, asdict(notice), callbacks)
+
+
+def report_missed(lever: str, *, callbacks: Any = None) -> None:
+    """Report that a lever could save nothing, so that its hit rate is known.
+
+    Goes the way `report_saving` goes; never raises.
+
+    Args:
+        lever: The lever's name.
+        callbacks: A callback manager or handlers to tell, instead of the running
+            configuration's.
+    """
+    with _logged("A miss"):
+        _tell(MISSED_EVENT, {"lever": lever, "id": str(uuid4())}, callbacks)
 
 
 def report_rejected(trial: str, *, source: str, callbacks: Any = None) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.usage import TokenUsage
+from langchain_lean.checks import is_finite
 from langchain_lean.errors import UnpricedModelError
 
 SavingKind = Literal["exact", "counterfactual"]
@@ -31,6 +32,7 @@ class Saving:
         kind: `exact` where the usage is known, `counterfactual` where it is compared
             with something else.
         baseline: What it is compared with; a counterfactual saving must say.
+        seconds: How long the call would have taken that was not made.
         at: When it was reported, in UTC.
         value: Dollars saved; None if it could not be priced, or not yet.
         unpriced: No price is known for the model.
@@ -45,6 +47,7 @@ class Saving:
     spent_model: str | None = None
     kind: SavingKind = "counterfactual"
     baseline: str | None = None
+    seconds: float = 0.0
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     value: Decimal | None = None
     unpriced: bool = False
@@ -61,6 +64,9 @@ class Saving:
         ):
             msg = "A saving needs texts for its names and TokenUsage for its usages."
             raise TypeError(msg)
+        if not (is_finite(self.seconds) and self.seconds >= 0):
+            msg = f"A saving's seconds are a number from 0 up, not {self.seconds!r}."
+            raise ValueError(msg)
         if self.kind == "counterfactual" and not self.baseline:
             msg = f"A counterfactual saving of {self.lever!r} must name its baseline."
             raise ValueError(msg)
@@ -85,6 +91,19 @@ class Saving:
         return replace(self, value=value)
 
 
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """One lever, such as a cache, could save nothing on one occasion.
+
+    Attributes:
+        lever: Such as `cache`.
+        id: Counted once, however often it is told.
+    """
+
+    lever: str
+    id: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeverSaving:
     """What a lever saved in all, in dollars.
@@ -95,6 +114,8 @@ class LeverSaving:
         counterfactual: The part that is a comparison.
         unpriced: How many savings have no price.
         baselines: What the counterfactual part was compared with.
+        seconds: How long the calls would have taken that were not made.
+        misses: How often it could save nothing, where it tells.
     """
 
     count: int = 0
@@ -102,6 +123,13 @@ class LeverSaving:
     counterfactual: Decimal = Decimal(0)
     unpriced: int = 0
     baselines: tuple[str, ...] = ()
+    seconds: float = 0.0
+    misses: int = 0
+
+    @property
+    def hit_rate(self) -> float | None:
+        """How often it saved something, from 0 to 1; None if it tells no misses."""
+        return self.count / (self.count + self.misses) if self.misses else None
 
     @property
     def total(self) -> Decimal:
@@ -118,6 +146,8 @@ class LeverSaving:
             counterfactual=self.counterfactual + other.counterfactual,
             unpriced=self.unpriced + other.unpriced,
             baselines=tuple(sorted({*self.baselines, *other.baselines})),
+            seconds=self.seconds + other.seconds,
+            misses=self.misses + other.misses,
         )
 
     @classmethod
@@ -131,6 +161,7 @@ class LeverSaving:
             counterfactual=Decimal(0) if exact else value,
             unpriced=int(saving.unpriced),
             baselines=(saving.baseline,) if saving.baseline else (),
+            seconds=saving.seconds,
         )
 
 

@@ -21,6 +21,8 @@ FLOORS = (
         "in_words",
         "models",
         "own_run",
+        "redis_server",
+        "showing",
         "embeddings",
         "lifecycle",
         "sqlite_file",

@@ -24,9 +24,13 @@ from langchain_lean.accounting.recording.events import (
     Rejected,
 )
 from langchain_lean.accounting.recording.fingerprints import Fingerprints
-from langchain_lean.accounting.recording.reading import Reading, read_usage
+from langchain_lean.accounting.recording.reading import (
+    Reading,
+    from_cache,
+    read_usage,
+)
 from langchain_lean.accounting.recording.trials import Trials
-from langchain_lean.accounting.savings import Saving
+from langchain_lean.accounting.savings import Missed, Saving
 from langchain_lean.accounting.store import Batch, LedgerStore, open_store
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.errors import StorageError
@@ -259,16 +263,19 @@ class Bookkeeper:
         rejected: dict[str, LedgerEntry] = {}
         steps: list[Step] = []
         savings: list[Saving] = []
+        missed: list[Missed] = []
         notices: list[Notice] = []
         for _ in range(len(self._inbox)):
             event = self._inbox.popleft()
             try:
                 if isinstance(event, Outcome):
-                    entries.append(self._account(event, savings))
+                    entries.append(self._account(event, savings, missed))
                 elif isinstance(event, LedgerEntry):
                     entries.append(event)
                 elif isinstance(event, Saving):
                     savings.append(event)
+                elif isinstance(event, Missed):
+                    missed.append(event)
                 elif isinstance(event, Notice):
                     notices.append(event)
                 elif isinstance(event, Rejected):
@@ -279,7 +286,13 @@ class Bookkeeper:
             except Exception as error:
                 self._warn(f"An event was lost: {type(error).__name__}")
         entries = [rejected.pop(entry.run_id, entry) for entry in entries]
-        batch = Batch(entries=entries, steps=steps, savings=savings, notices=notices)
+        batch = Batch(
+            entries=entries,
+            steps=steps,
+            savings=savings,
+            missed=missed,
+            notices=notices,
+        )
         return batch, [*rejected.values()]
 
     def _priced(self, item: Priceable) -> Priceable:
@@ -298,7 +311,9 @@ class Bookkeeper:
         self._told.update(entry.run_id for entry in fresh if entry.abandoned)
         return fresh
 
-    def _account(self, outcome: Outcome, savings: list[Saving]) -> LedgerEntry:
+    def _account(
+        self, outcome: Outcome, savings: list[Saving], missed: list[Missed]
+    ) -> LedgerEntry:
         prices = self.prices if price_table.loaded() else None
         try:
             reading = read_usage(outcome, self.counter)
@@ -310,6 +325,7 @@ class Bookkeeper:
         if reading.problem:
             self._warn(f"The provider's usage was refused: {reading.problem}")
         self._trials.note(outcome, entry)
+        said = from_cache(outcome.message)
         if reading.avoided is not None and entry.model is not None:
             savings.append(
                 Saving(
@@ -318,10 +334,14 @@ class Bookkeeper:
                     avoided=reading.avoided,
                     model=entry.model,
                     provider=entry.provider,
-                    kind="exact",
+                    kind="counterfactual" if said.baseline else "exact",
+                    baseline=said.baseline,
+                    seconds=said.seconds,
                     at=entry.start,
                 )
             )
+        elif said.missed and not entry.failed:
+            missed.append(Missed("cache", f"cache:{entry.run_id}"))
         savings += self._spared(outcome, entry)
         if reading.usage.input and not reading.estimated and entry.kind == "chat":
             self._observations.append((outcome, reading.usage.input))

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
     from langchain_lean.accounting.notices import Notice
     from langchain_lean.accounting.recording.wrappers import Nest
-    from langchain_lean.accounting.savings import Saving
+    from langchain_lean.accounting.savings import Missed, Saving
 
 Kind = Literal["chat", "completion", "embedding"]
 StepKind = Literal["run", "retriever", "tool"]
 
 SAVING_EVENT = "langchain_lean.saving"
+MISSED_EVENT = "langchain_lean.missed"
 NOTICE_EVENT = "langchain_lean.notice"
 BLOCKED_EVENT = "langchain_lean.blocked"
 REJECTED_EVENT = "langchain_lean.rejected"
@@ -241,5 +242,5 @@ class Rejected:
     source: str
 
 
-Event: TypeAlias = "Outcome | Finished | Saving | Notice | Rejected"
+Event: TypeAlias = "Outcome | Finished | Saving | Missed | Notice | Rejected"
 """What a recorder hands on."""

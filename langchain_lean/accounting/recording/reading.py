@@ -33,6 +33,35 @@ class Reading:
     problem: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class FromCache:
+    """What a cache noted on an answer.
+
+    Attributes:
+        missed: It had none, and the model was asked.
+        baseline: What the saving is compared with; None where it is exact.
+        seconds: How long the answer took when a model gave it.
+    """
+
+    missed: bool = False
+    baseline: str | None = None
+    seconds: float = 0.0
+
+
+def from_cache(message: AIMessage | None) -> FromCache:
+    """Read what `SemanticCache` notes on answers; nothing of any other cache."""
+    notes = message.response_metadata.get("lean") if message else None
+    for done in reversed(notes if isinstance(notes, list) else []):
+        if isinstance(done, Mapping) and done.get("lever") == "cache":
+            baseline, seconds = done.get("baseline"), done.get("saved_seconds")
+            return FromCache(
+                missed=done.get("action") != "hit",
+                baseline=baseline if isinstance(baseline, str) else None,
+                seconds=seconds if isinstance(seconds, float) else 0.0,
+            )
+    return FromCache()
+
+
 def read_usage(outcome: Outcome, counter: TokenCounter) -> Reading:
     """Decide what a call used.
 

@@ -17,6 +17,7 @@ from langchain_lean.accounting.recording.careful import (
 )
 from langchain_lean.accounting.recording.events import (
     BLOCKED_EVENT,
+    MISSED_EVENT,
     NO_RUN,
     NOTICE_EVENT,
     REJECTED_EVENT,
@@ -280,11 +281,15 @@ class Recorder(CarefulHandler):
     def on_custom_event(
         self, name: str, data: Any, *, run_id: UUID, **kwargs: Any
     ) -> None:
-        """Note a saving, a notice, a rejected answer or a refused call."""
+        """Note a saving, a miss, a notice, a rejected answer or a refused call."""
         if name == SAVING_EVENT:
             from langchain_lean.accounting.savings import Saving
 
             self._received(Saving.from_event(data))
+        elif name == MISSED_EVENT:
+            from langchain_lean.accounting.savings import Missed
+
+            self._received(Missed(**data))
         elif name == NOTICE_EVENT:
             from langchain_lean.accounting.notices import Notice
 

@@ -63,6 +63,7 @@ def _parts(report: "Report") -> Iterator[str]:
     yield _tokens(report)
     yield _costs("model", report.models)
     yield _savings(report)
+    yield _paragraphs(words.hit_rates(report))
     yield _costs("node", report.nodes)
     yield _costs("user", report.users)
     yield _latency(report)

@@ -38,7 +38,11 @@ def tables(report: "Report", width: int) -> Iterator[Text | Table]:
         others.append(_table(words.times(report.latency), room))
     yield by_model
     yield from _flow(words.spending(report), width)
-    for parts in (words.levers(report), words.baselines(report)):
+    for parts in (
+        words.levers(report),
+        words.hit_rates(report),
+        words.baselines(report),
+    ):
         yield from _flow(parts, width, indent="  ", style="dim")
     yield from _flow(words.provider_cache(report), width)
     yield from _flow(words.anatomy(report), width, sep="  ")

@@ -187,6 +187,16 @@ def lever_cells(lever: "LeverSaving") -> tuple[str, ...]:
     return (f"{times}{missing}", *amounts, against(lever.baselines))
 
 
+def hit_rates(report: "Report") -> list[str]:
+    """How often levers that tell of misses answered, and the time that saved."""
+    return [
+        f"{name} answered {share(lever.hit_rate)} of {lever.count + lever.misses:,}"
+        f" requests, {duration(lever.seconds)} of models saved"
+        for name, lever in ranked(report)
+        if lever.hit_rate is not None
+    ]
+
+
 def own_cost(report: "Report") -> str:
     """What the levers' own calls cost; empty if there were none."""
     own = sum(report.savings.own_cost.values(), Decimal(0))

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 from langchain_lean.accounting.entry import LedgerEntry, Step, Totals
 from langchain_lean.accounting.notices import Notice, NoticeKind
 from langchain_lean.accounting.prices.book import PriceBook
-from langchain_lean.accounting.savings import LeverSaving, Saving
+from langchain_lean.accounting.savings import LeverSaving, Missed, Saving
 
 Key = tuple[str | None, ...]
 
@@ -21,6 +21,7 @@ class Batch:
         steps: Timed parts that are no calls.
         savings: Savings; a second one of the same id is dropped.
         notices: Notices; a second one of the same id is dropped.
+        missed: Where levers could save nothing; the same.
         texts: Texts by digest, where they are kept.
         feedback: By run, whether its answer was good.
         learned: What the token counter learned, by model, as JSON.
@@ -30,6 +31,7 @@ class Batch:
     steps: Sequence[Step] = ()
     savings: Sequence[Saving] = ()
     notices: Sequence[Notice] = ()
+    missed: Sequence[Missed] = ()
     texts: dict[str, str] = field(default_factory=dict)
     feedback: dict[str, bool] = field(default_factory=dict)
     learned: dict[str, str] = field(default_factory=dict)
@@ -44,6 +46,7 @@ class Batch:
             steps=[step for batch in batches for step in batch.steps],
             savings=[saving for batch in batches for saving in batch.savings],
             notices=[notice for batch in batches for notice in batch.notices],
+            missed=[miss for batch in batches for miss in batch.missed],
         )
         for batch in batches:
             together.texts.update(batch.texts)
@@ -69,6 +72,7 @@ class Batch:
             steps=[replace(step, name=str(_plain(step.name))) for step in self.steps],
             savings=[_cleaned(saving, _SAVING_TEXTS) for saving in self.savings],
             notices=[_cleaned(notice, _NOTICE_TEXTS) for notice in self.notices],
+            missed=[_cleaned(miss, ("lever", "id")) for miss in self.missed],
             texts={digest: str(_plain(text)) for digest, text in self.texts.items()},
             feedback={str(_plain(k)): bool(v) for k, v in self.feedback.items()},
         )
@@ -91,7 +95,7 @@ _TEXTS = (
 _SAVING_TEXTS = ("id", "lever", "model", "provider", "spent_model", "baseline")
 _NOTICE_TEXTS = ("id", "lever", "action", "reason", "run_id")
 
-Reported = TypeVar("Reported", Saving, Notice)
+Reported = TypeVar("Reported", Saving, Notice, Missed)
 
 
 def _cleaned(item: Reported, texts: Sequence[str]) -> Reported:
@@ -146,7 +150,7 @@ class LedgerStore(Protocol):
         """Sums over all calls by the values of some fields."""
 
     def levers(self) -> dict[str, LeverSaving]:
-        """What each lever saved."""
+        """What each lever saved, and how often it could save nothing."""
 
     def savings(self) -> Iterator[Saving]:
         """The savings, oldest first."""

@@ -65,6 +65,8 @@ class MemoryStore:
         self._savings: OrderedDict[str, Saving] = OrderedDict()
         self._unpriced_savings: set[str] = set()
         self._folded_levers: dict[str, LeverSaving] = {}
+        self._missed: Counter[str] = Counter()
+        self._missed_ids: OrderedDict[str, None] = OrderedDict()
         self._notices: OrderedDict[str, Notice] = OrderedDict()
         self._texts: OrderedDict[str, str] = OrderedDict()
         self._characters = 0
@@ -83,10 +85,14 @@ class MemoryStore:
             for saving in batch.savings:
                 if self._savings.setdefault(saving.id, saving) is saving:
                     self._unpriced_savings.add(saving.id)
+            for miss in batch.missed:
+                if miss.id not in self._missed_ids:
+                    self._missed_ids[miss.id] = None
+                    self._missed[miss.lever] += 1
             for notice in batch.notices:
                 self._notices.setdefault(notice.id, notice)
             self._feedback.update(batch.feedback)
-            for kept in (self._notices, self._feedback):
+            for kept in (self._notices, self._feedback, self._missed_ids):
                 while len(kept) > self._max_entries:
                     kept.popitem(last=False)
             self._add_texts(batch.texts)
@@ -177,10 +183,13 @@ class MemoryStore:
         return {key: builder.totals() for key, builder in found.items()}
 
     def levers(self) -> dict[str, LeverSaving]:
-        """What each lever saved."""
+        """What each lever saved, and how often it could save nothing."""
         with self._lock:
             found = dict(self._folded_levers)
             savings = list(self._savings.values())
+            missed = dict(self._missed)
+        for name, misses in missed.items():
+            found[name] = found.get(name, LeverSaving()) + LeverSaving(misses=misses)
         for saving in savings:
             lever = found.get(saving.lever, LeverSaving())
             found[saving.lever] = lever + LeverSaving.of(saving)

@@ -74,6 +74,7 @@ SAVING_COLUMNS = (
     "at",
     "value",
     "unpriced",
+    "seconds",
 )
 NOTICE_COLUMNS = ("id", "lever", "action", "reason", "run_id", "at")
 
@@ -197,6 +198,7 @@ def saving_row(saving: Saving) -> Row:
         saving.at.timestamp(),
         _value(saving),
         saving.unpriced,
+        saving.seconds,
     )
 
 
@@ -216,6 +218,7 @@ def row_saving(row: Mapping[str, Any]) -> Saving:
         at=datetime.fromtimestamp(row["at"], UTC),
         value=None if value is None else to_dollars(value),
         unpriced=bool(row["unpriced"]),
+        seconds=row["seconds"],
     )
 
 

@@ -17,11 +17,13 @@ ROWS_AT_ONCE = 100
 PRICED_AT_ONCE = 20  # few, so that whoever writes is not kept waiting
 
 _NOTICES = f"CREATE TABLE notices ({', '.join(NOTICE_COLUMNS)}, PRIMARY KEY (id))"
+_MISSES = "CREATE TABLE misses (id PRIMARY KEY, lever) WITHOUT ROWID"
+_SECONDS = "ALTER TABLE savings ADD COLUMN seconds NOT NULL DEFAULT 0"
 
 LEDGER = Schema(
     kind="ledger",
     application=0x4C45414E,  # "LEAN"
-    version=2,
+    version=3,
     statements=(
         f"CREATE TABLE entries ({', '.join(ENTRY_COLUMNS)}, day GENERATED ALWAYS AS"
         " (date(start, 'unixepoch')), PRIMARY KEY (run_id))",
@@ -30,6 +32,7 @@ LEDGER = Schema(
         f"CREATE TABLE steps ({', '.join(STEP_COLUMNS)}, PRIMARY KEY (run_id))",
         f"CREATE TABLE savings ({', '.join(SAVING_COLUMNS)}, PRIMARY KEY (id))",
         _NOTICES,
+        _MISSES,
         "CREATE TABLE texts (digest PRIMARY KEY, text) WITHOUT ROWID",
         "CREATE TABLE feedback (run_id PRIMARY KEY, good) WITHOUT ROWID",
         "CREATE TABLE learned (model PRIMARY KEY, state) WITHOUT ROWID",
@@ -38,7 +41,7 @@ LEDGER = Schema(
         "CREATE TABLE meta (name PRIMARY KEY, value) WITHOUT ROWID",
         "INSERT INTO meta VALUES ('key', lower(hex(randomblob(16))))",
     ),
-    upgrades={1: (_NOTICES,)},
+    upgrades={1: (_NOTICES,), 2: (_MISSES, _SECONDS)},
 )
 
 
@@ -58,6 +61,7 @@ def add_entries(rows: int) -> str:
 ADD_STEP = insert("REPLACE", "steps", STEP_COLUMNS)
 ADD_SAVING = insert("IGNORE", "savings", SAVING_COLUMNS)
 ADD_NOTICE = insert("IGNORE", "notices", NOTICE_COLUMNS)
+ADD_MISS = insert("IGNORE", "misses", ("id", "lever"))
 ADD_TEXT = insert("IGNORE", "texts", ("digest", "text"))
 ADD_FEEDBACK = insert("REPLACE", "feedback", ("run_id", "good"))
 ADD_LEARNED = insert("REPLACE", "learned", ("model", "state"))

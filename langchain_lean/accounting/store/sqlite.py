@@ -29,6 +29,7 @@ from langchain_lean.accounting.store.rows import (
 from langchain_lean.accounting.store.schema import (
     ADD_FEEDBACK,
     ADD_LEARNED,
+    ADD_MISS,
     ADD_NOTICE,
     ADD_PRICE,
     ADD_SAVING,
@@ -80,6 +81,8 @@ class SQLiteStore:
                 connection.execute(add_entries(len(some)), [*chain(*some)])
             run(ADD_STEP, map(step_row, batch.steps))
             run(ADD_SAVING, map(saving_row, batch.savings))
+            misses = [(miss.id, miss.lever) for miss in batch.missed]
+            run(ADD_MISS, misses)
             run(ADD_NOTICE, map(notice_row, batch.notices))
             run(ADD_TEXT, batch.texts.items())
             run(ADD_FEEDBACK, batch.feedback.items())
@@ -166,16 +169,19 @@ class SQLiteStore:
         }
 
     def levers(self) -> dict[str, LeverSaving]:
-        """What each lever saved."""
-        found: dict[str, LeverSaving] = {}
-        query = (
-            "SELECT lever, kind, baseline, COUNT(*), SUM(unpriced),"
+        """What each lever saved, and how often it could save nothing."""
+        missed = "SELECT lever, COUNT(*) FROM misses GROUP BY lever"
+        found = {
+            lever: LeverSaving(misses=count)
+            for lever, count in self._file.select(missed)
+        }
+        saved = (
+            "SELECT lever, kind, baseline, COUNT(*), SUM(unpriced), SUM(seconds),"
             " SUM(value / 1000000), SUM(value % 1000000)"
             " FROM savings GROUP BY lever, kind, baseline"
         )
-        for lever, kind, baseline, count, unpriced, high, low in self._file.select(
-            query
-        ):
+        for row in self._file.select(saved):
+            lever, kind, baseline, count, unpriced, seconds, high, low = row
             amount = _money(high, low)
             part = LeverSaving(
                 count=count,
@@ -183,6 +189,7 @@ class SQLiteStore:
                 counterfactual=Decimal(0) if kind == "exact" else amount,
                 unpriced=unpriced,
                 baselines=(baseline,) if baseline else (),
+                seconds=seconds,
             )
             found[lever] = found[lever] + part if lever in found else part
         return found

@@ -40,9 +40,9 @@ from langchain_lean.routing.answering.decision import (
 )
 from langchain_lean.routing.answering.held import as_chunk
 from langchain_lean.routing.answering.route import Route, noted
-from langchain_lean.routing.answering.showing import show, shows_tokens
 from langchain_lean.routing.opinions import FAILED, Opinion
 from langchain_lean.routing.verdict import LEVER
+from langchain_lean.showing import show, shows_tokens
 
 
 @dataclass(slots=True)

@@ -1,0 +1,1 @@
+"""A cache around a model, and as nodes of a graph."""

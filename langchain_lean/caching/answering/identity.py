@@ -1,0 +1,101 @@
+"""Who answers where a cache has nothing: what must be the same for an answer to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import Runnable
+from langchain_core.runnables.base import RunnableBindingBase
+
+from langchain_lean.budgets.model import BudgetedModel
+from langchain_lean.errors import ConfigurationError
+from langchain_lean.models import chat_model_of
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who is asked, and how its answers are told from those of others.
+
+    Attributes:
+        model: Who is asked.
+        name: What names it; None where it is a chat model, which says it itself.
+    """
+
+    model: Runnable[Any, Any]
+    name: str | None
+
+    @classmethod
+    def of(cls, model: Any, name: str | None) -> Identity:
+        """The identity of a model.
+
+        Raises:
+            ConfigurationError: If it needs a name, or is nothing that can be asked.
+        """
+        if not isinstance(model, Runnable):
+            msg = f"cache.model takes a model, not {type(model).__name__}."
+            raise ConfigurationError(msg)
+        if name is None and not _is_chat_model(model):
+            msg = (
+                f"{type(model).__name__} may ask several models: name what its answers "
+                'depend on, cache.model(..., identity="support desk, version 3").'
+            )
+            raise ConfigurationError(msg)
+        if name is not None and (not isinstance(name, str) or not name):
+            msg = "Give identity= a text that changes whenever answers would."
+            raise ConfigurationError(msg)
+        return cls(model, name)
+
+    @property
+    def takes_state(self) -> bool:
+        """Whether a state is passed on whole, and not its messages."""
+        return self.name is not None
+
+    def with_tools(self, tools: Sequence[Any], options: Mapping[str, Any]) -> Identity:
+        """The same with tools bound to the model.
+
+        Raises:
+            ConfigurationError: If it cannot bind any.
+        """
+        model: Any = self.model
+        if self.name is not None or not hasattr(model, "bind_tools"):
+            msg = "Bind the tools first: cache.model(model.bind_tools(tools))."
+            raise ConfigurationError(msg)
+        return replace(self, model=model.bind_tools(tools, **options))
+
+    def llm_string(self, options: Mapping[str, Any]) -> str:
+        """The model and its parameters, as LangChain writes it for a cache.
+
+        Args:
+            options: Options of the call.
+        """
+        if self.name is not None:
+            return f"{self.name}---{sorted(options.items())}"
+        model, bound, _ = chat_model_of(_asked(self.model))
+        sent = {**bound, **options}
+        return model._get_llm_string(stop=sent.pop("stop", None), **sent)
+
+    def answered_by(self, answer: AIMessage) -> tuple[str | None, str | None]:
+        """The model that gave an answer and its provider, as far as they are said."""
+        said = dict(answer.response_metadata)
+        if self.name is None:
+            model, bound, _ = chat_model_of(_asked(self.model))
+            params = model._get_ls_params(**bound)
+            said.setdefault("model_name", params.get("ls_model_name"))
+            said["model_provider"] = params.get("ls_provider")
+        return said.get("model_name") or said.get("model"), said.get("model_provider")
+
+
+def _asked(model: Runnable[Any, Any]) -> Runnable[Any, Any]:
+    return model.bound_model if isinstance(model, BudgetedModel) else model
+
+
+def _is_chat_model(model: Runnable[Any, Any]) -> bool:
+    """Whether it is one chat model, whatever is bound to it."""
+    model = _asked(model)
+    while isinstance(model, RunnableBindingBase):
+        model = model.bound
+    return isinstance(model, BaseChatModel)

@@ -1,0 +1,308 @@
+"""A model that is asked only where the cache has no answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForChainRun,
+    CallbackManagerForChainRun,
+)
+from langchain_core.messages import AIMessage, BaseMessage, message_chunk_to_message
+from langchain_core.messages.ai import AIMessageChunk, add_ai_message_chunks
+from langchain_core.outputs import ChatGeneration
+from langchain_core.prompt_values import PromptValue
+from langchain_core.runnables import Runnable, RunnableConfig
+
+from langchain_lean.accounting.attribution import attributed
+from langchain_lean.caching.answering.identity import Identity
+from langchain_lean.caching.answering.report import report_hit, report_miss
+from langchain_lean.caching.flights import Flights, Seat
+from langchain_lean.caching.lookups import Lookups, Miss, Step, aask, ask
+from langchain_lean.caching.marks import Hit, pieces
+from langchain_lean.caching.prompts import Asked, prompt_string
+from langchain_lean.errors import ConfigurationError
+from langchain_lean.messages import not_taken, prompt_messages, state_messages
+from langchain_lean.own_run import OwnRun
+from langchain_lean.showing import show, shows_tokens
+from langchain_lean.steps import adrive, drive
+
+_WAITS = 2  # for others who ask the same, before one goes alone
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call as it was asked for.
+
+    Attributes:
+        given: What the caller gave.
+        sent: What is sent to the model.
+        asked: What that is to the cache; None where it is to be left alone.
+        config: The configuration of the run.
+        options: Options of the call.
+    """
+
+    given: Any
+    sent: Any
+    asked: Asked | None
+    config: RunnableConfig
+    options: Mapping[str, Any]
+
+
+class CachedModel(OwnRun):
+    """Gives answers that were given before, and asks a model for all others.
+
+    Made by `SemanticCache.model`. In a chain it takes and gives what a chat model does;
+    as a node of a graph it takes a state with messages and gives an update. It works in
+    streams, too, where LangChain itself never asks a cache: an answer that was kept
+    comes in pieces of a few words. Who asks the same while it is being answered waits
+    for that answer.
+
+    Args:
+        lookups: Finds answers and keeps them.
+        identity: Who is asked when there is none.
+        flights: The calls under way.
+        tenant_by: What names the tenant in the metadata of a call; None: all share.
+        tags: What invalidates the answers.
+        messages_key: Where a state has its messages.
+    """
+
+    def __init__(
+        self,
+        lookups: Lookups,
+        identity: Identity,
+        flights: Flights[Hit],
+        *,
+        tenant_by: str | None,
+        tags: Sequence[str],
+        messages_key: str,
+    ) -> None:
+        self._lookups = lookups
+        self._identity = identity
+        self._flights = flights
+        self._tenant_by = tenant_by
+        self._tags = tuple(tags)
+        self._messages_key = messages_key
+
+    @property
+    def model(self) -> Runnable[Any, Any]:
+        """Who is asked where the cache has no answer."""
+        return self._identity.model
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Self:
+        """The same with tools bound to its model."""
+        return type(self)(
+            self._lookups,
+            self._identity.with_tools(tools, kwargs),
+            self._flights,
+            tenant_by=self._tenant_by,
+            tags=self._tags,
+            messages_key=self._messages_key,
+        )
+
+    def stream(
+        self,
+        input: Any,  # noqa: A002 - LangChain's word
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Iterator[Any]:
+        """Answer as a stream; a state is answered in one piece."""
+        if _is_prompt(input):
+            yield from super().stream(input, config, **kwargs)
+        else:
+            yield self.invoke(input, config, **kwargs)
+
+    async def astream(
+        self,
+        input: Any,  # noqa: A002 - LangChain's word
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        """`stream` for asyncio."""
+        if not _is_prompt(input):
+            yield await self.ainvoke(input, config, **kwargs)
+            return
+        async for chunk in super().astream(input, config, **kwargs):
+            yield chunk
+
+    def _invoke(
+        self,
+        given: Any,
+        run_manager: CallbackManagerForChainRun,
+        config: RunnableConfig,
+        **kwargs: Any,
+    ) -> Any:
+        call = self._call(given, config, kwargs)
+        if call.asked is None:
+            return self._result(call, self.model.invoke(call.sent, config, **kwargs))
+        with self._flights.seat(call.asked.id) as seat:
+            found = drive(self._found(call.asked, seat), ask)
+            if isinstance(found, Hit):
+                return self._replayed(call, found)
+            answer = self.model.invoke(call.sent, config, **kwargs)
+            drive(self._kept(call.asked, found, answer, seat), ask)
+        return self._result(call, answer)
+
+    async def _ainvoke(
+        self,
+        given: Any,
+        run_manager: AsyncCallbackManagerForChainRun,
+        config: RunnableConfig,
+        **kwargs: Any,
+    ) -> Any:
+        call = self._call(given, config, kwargs)
+        if call.asked is None:
+            answer = await self.model.ainvoke(call.sent, config, **kwargs)
+            return self._result(call, answer)
+        with self._flights.seat(call.asked.id) as seat:
+            found = await adrive(self._found(call.asked, seat), aask)
+            if isinstance(found, Hit):
+                return self._replayed(call, found)
+            answer = await self.model.ainvoke(call.sent, config, **kwargs)
+            await adrive(self._kept(call.asked, found, answer, seat), aask)
+        return self._result(call, answer)
+
+    def _stream(
+        self,
+        inputs: Iterator[Any],
+        run_manager: CallbackManagerForChainRun,
+        config: RunnableConfig,
+        **kwargs: Any,
+    ) -> Iterator[Any]:
+        call = self._call(next(inputs), config, kwargs)
+        if call.asked is None:
+            yield from self.model.stream(call.sent, config, **kwargs)
+            return
+        with self._flights.seat(call.asked.id) as seat:
+            found = drive(self._found(call.asked, seat), ask)
+            if isinstance(found, Hit):
+                yield from self._pieces(call, found)
+                return
+            chunks = []
+            for chunk in self.model.stream(call.sent, config, **kwargs):
+                chunks.append(chunk)
+                yield chunk
+            drive(self._kept(call.asked, found, _whole(chunks), seat), ask)
+
+    async def _astream(
+        self,
+        inputs: AsyncIterator[Any],
+        run_manager: AsyncCallbackManagerForChainRun,
+        config: RunnableConfig,
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        call = self._call(await anext(inputs), config, kwargs)
+        if call.asked is None:
+            async for chunk in self.model.astream(call.sent, config, **kwargs):
+                yield chunk
+            return
+        with self._flights.seat(call.asked.id) as seat:
+            found = await adrive(self._found(call.asked, seat), aask)
+            if isinstance(found, Hit):
+                for piece in self._pieces(call, found):
+                    yield piece
+                return
+            chunks = []
+            async for chunk in self.model.astream(call.sent, config, **kwargs):
+                chunks.append(chunk)
+                yield chunk
+            kept = self._kept(call.asked, found, _whole(chunks), seat)
+            await adrive(kept, aask)
+
+    def _call(
+        self, given: Any, config: RunnableConfig, options: Mapping[str, Any]
+    ) -> _Call:
+        key, taker = self._messages_key, "The cached model"
+        if _is_prompt(given):
+            messages = prompt_messages(given)
+        else:
+            found = state_messages(given, key, taker=taker)
+            if found is None:
+                raise ConfigurationError(not_taken(taker, key, given))
+            messages = found
+        sent = given if self._identity.takes_state else messages
+        prompt = prompt_string(messages)
+        asked = None
+        if prompt is not None:
+            tenant = self._tenant_by and attributed(
+                self._tenant_by, config.get("metadata")
+            )
+            llm_string = self._identity.llm_string(options)
+            asked = self._lookups.asked(prompt, llm_string, tenant)
+        return _Call(given, sent, asked, config, options)
+
+    def _found(self, asked: Asked, seat: Seat[Hit]) -> Generator[Step, Any, Hit | Miss]:
+        """An answer that was kept, or that another call is just getting."""
+        for _ in range(_WAITS):
+            flight = seat.join()
+            if flight is None:
+                break
+            hit = yield Step(flight.wait, flight.await_)
+            if hit is not None:
+                return hit  # type: ignore[no-any-return]
+        found = yield from self._lookups.look_up(asked)
+        if isinstance(found, Hit):
+            seat.outcome = found
+        return found
+
+    def _kept(
+        self, asked: Asked, miss: Miss, given: Any, seat: Seat[Hit]
+    ) -> Generator[Step, Any, None]:
+        answer = self._answer_in(given)
+        model, provider = self._identity.answered_by(answer)
+        record = yield from self._lookups.keep(
+            asked,
+            [ChatGeneration(message=answer)],
+            miss,
+            model=model,
+            provider=provider,
+            tags=self._tags,
+        )
+        if record is not None:
+            seat.outcome = Hit(record=record, kind="exact", similarity=1.0, age=0.0)
+        report_miss()
+
+    def _replayed(self, call: _Call, hit: Hit) -> Any:
+        answer = report_hit(hit, self._lookups.prices)
+        if shows_tokens(call.config):
+            show(pieces(answer), call.config)
+        return self._result(call, answer)
+
+    def _pieces(self, call: _Call, hit: Hit) -> Iterator[AIMessageChunk]:
+        shows = shows_tokens(call.config)
+        for piece in pieces(report_hit(hit, self._lookups.prices)):
+            if shows:
+                show([piece], call.config)
+            yield piece
+
+    def _result(self, call: _Call, answer: Any) -> Any:
+        if _is_prompt(call.given) or isinstance(answer, Mapping):
+            return answer
+        return {self._messages_key: [answer]}
+
+    def _answer_in(self, given: Any) -> AIMessage:
+        """The answer in what a model or a graph gave."""
+        if isinstance(given, Mapping):
+            messages = given.get(self._messages_key) or [None]
+            given = messages[-1] if isinstance(messages, list) else messages
+        if isinstance(given, AIMessage):
+            return given
+        msg = (
+            "What is cached answers with messages, not "
+            f"{type(given).__name__}; put a parser behind the cached model."
+        )
+        raise ConfigurationError(msg)
+
+
+def _is_prompt(given: Any) -> bool:
+    return isinstance(given, str | PromptValue | Sequence)
+
+
+def _whole(chunks: Sequence[Any]) -> Any:
+    """The answer of which these are the pieces."""
+    if not chunks or not all(isinstance(chunk, AIMessageChunk) for chunk in chunks):
+        return chunks[-1] if chunks else None
+    whole: BaseMessage = add_ai_message_chunks(chunks[0], *chunks[1:])
+    return message_chunk_to_message(whole)

@@ -1,0 +1,133 @@
+"""A hit as an answer: what stands on it, and how a stream gives it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.outputs import ChatGeneration, Generation
+
+from langchain_lean.accounting.prices.book import PriceBook
+from langchain_lean.accounting.usage import TokenUsage
+from langchain_lean.caching.records import Record
+from langchain_lean.errors import UnpricedModelError, UsageError
+from langchain_lean.messages import note
+
+LEVER = "cache"
+"""What the ledger and the notes on answers call this lever."""
+
+BASELINE = "the model's answer to the question it was kept for"
+"""What the saving of a semantic hit is compared with."""
+
+HitKind = Literal["exact", "semantic"]
+
+_REASONS = {
+    "exact": "the same was asked before",
+    "semantic": "a question that is close enough was asked before",
+}
+_WORDS = re.compile(r"(?:\s*\S{1,20}){1,4}\s*|\s+")  # what a piece of a stream holds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """An answer that need not be asked for.
+
+    Attributes:
+        record: The answer, and what it took.
+        kind: Whether the prompt is the same, or its question close enough.
+        similarity: The cosine between the questions; 1 for an exact hit.
+        age: How long ago the answer was kept, in seconds.
+    """
+
+    record: Record
+    kind: HitKind
+    similarity: float
+    age: float
+
+    @property
+    def avoided(self) -> TokenUsage | None:
+        """What the answer took when a model gave it; None where that is not known."""
+        message = self.record.message
+        if message is None:
+            return None
+        try:
+            return TokenUsage.from_message(message)
+        except UsageError:
+            return None
+
+    def answers(self, prices: PriceBook) -> list[Generation]:
+        """The answers with the marks of a hit, as LangChain takes them from a cache."""
+        return [self._marked(answer, prices) for answer in self.record.answers]
+
+    def message(self, prices: PriceBook) -> AIMessage:
+        """The answer with the marks of a hit, and with LangChain's own."""
+        [first, *_] = self.answers(prices)
+        message = first.message if isinstance(first, ChatGeneration) else None
+        if not isinstance(message, AIMessage):
+            return AIMessage(first.text)
+        usage = {**(message.usage_metadata or {}), "total_cost": 0}
+        return message.model_copy(update={"usage_metadata": usage})
+
+    def saved(self, prices: PriceBook) -> Decimal | None:
+        """Dollars that the answer took; None where no price is known."""
+        usage, model = self.avoided, self.record.model
+        if usage is None or model is None:
+            return None
+        try:
+            return prices.cost(usage, model, self.record.provider).total
+        except UnpricedModelError:
+            return None
+
+    def _marked(self, answer: Generation, prices: PriceBook) -> Generation:
+        if not isinstance(answer, ChatGeneration):
+            return answer
+        saved = self.saved(prices)
+        metadata = dict(answer.message.response_metadata)
+        message = answer.message.model_copy(update={"response_metadata": metadata})
+        if isinstance(message, AIMessage):
+            note(
+                message,
+                lever=LEVER,
+                action="hit",
+                reason=_REASONS[self.kind],
+                kind=self.kind,
+                similarity=round(self.similarity, 4),
+                age_seconds=round(self.age, 3),
+                saved_seconds=round(self.record.seconds, 3),
+                baseline=BASELINE if self.kind == "semantic" else None,
+                saved_usd=None if saved is None else f"{saved.normalize():f}",
+            )
+        return ChatGeneration(message=message, generation_info=answer.generation_info)
+
+
+def mark_missed(answers: Sequence[Generation], *, action: str, reason: str) -> None:
+    """Say on a fresh answer that the cache had none, so that a ledger can count it.
+
+    Args:
+        answers: What the model answered; the first is marked.
+        action: `missed` or `explored`.
+        reason: Why, without anything a user wrote.
+    """
+    first = answers[0] if answers else None
+    message = first.message if isinstance(first, ChatGeneration) else None
+    if isinstance(message, AIMessage):
+        note(message, lever=LEVER, action=action, reason=reason)
+
+
+def pieces(message: AIMessage) -> Iterator[AIMessageChunk]:
+    """An answer in pieces of a few words; all but its text comes with the last one.
+
+    Args:
+        message: The answer, with an id.
+    """
+    text = message.content
+    if isinstance(text, str):
+        *words, last = _WORDS.findall(text) or [""]
+        for part in words:
+            yield AIMessageChunk(content=part, id=message.id)
+        message = message.model_copy(update={"content": last})
+    yield AIMessageChunk(**message.model_dump(exclude={"type"}))

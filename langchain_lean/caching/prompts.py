@@ -1,0 +1,141 @@
+"""What a prompt is to a cache: where its answers stand, and what is asked in words.
+
+A prompt is read in the form that LangChain gives to any cache: the JSON of its
+messages, or the text for a model that takes no messages. So a cache around a model
+and one inside of it find each other's answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.load import dumps
+from langchain_core.messages import BaseMessage
+
+from langchain_lean.messages import EXAMPLE_NAMES
+
+_LONGEST = 1_000  # characters; more is no question, but a text with one in it
+_OWN = ("id", "response_metadata", "usage_metadata")  # differ from run to run
+_PLAIN = {"type", "text", "id", "cache_control"}
+_TEMPERATURE = re.compile(r"""['"]temperature['"]\s*[:,]\s*(\d+(?:\.\d*)?)""")
+
+_Message = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A prompt, as far as a cache must tell it from others.
+
+    Attributes:
+        partition: A digest of all that must be the same for two questions to have one
+            answer: tenant, model and parameters, system prompt and examples.
+        key: A digest of the rest of the prompt.
+        question: The text of its only human message; None where other messages or
+            media stand beside it, and the key alone decides.
+    """
+
+    partition: str
+    key: str
+    question: str | None
+
+    @property
+    def id(self) -> str:
+        """What tells it from every other one."""
+        return f"{self.partition}:{self.key}"
+
+
+def prompt_string(messages: Sequence[BaseMessage]) -> str | None:
+    """Messages as LangChain gives them to a cache; None if they cannot be written.
+
+    Args:
+        messages: What is to be sent.
+    """
+    try:
+        return dumps([message.model_copy(update={"id": None}) for message in messages])
+    except (TypeError, ValueError):
+        return None
+
+
+def read_prompt(
+    prompt: str, llm_string: str, *, tenant: Sequence[str], embeddings: str
+) -> Asked:
+    """Read a prompt.
+
+    Args:
+        prompt: As LangChain gives it to a cache.
+        llm_string: The model and its parameters, tools among them.
+        tenant: What names the tenant; empty for all who share.
+        embeddings: What names the embeddings, whose vectors compare with no others.
+
+    Returns:
+        The same for two prompts that ask the same of the same model.
+    """
+    messages = _messages(prompt)
+    if messages is None:
+        partition = _digest([*tenant], llm_string, embeddings, None)
+        return Asked(partition, _digest(prompt), None)
+    count = next(
+        (i for i, message in enumerate(messages) if not _is_static(message)),
+        len(messages),
+    )
+    static, rest = messages[:count], messages[count:]
+    partition = _digest([*tenant], llm_string, embeddings, static)
+    return Asked(partition, _digest(rest), _question(rest))
+
+
+def is_sampled(llm_string: str) -> bool:
+    """Whether a model has an explicit temperature above 0, so that answers differ."""
+    found = _TEMPERATURE.findall(llm_string)
+    return any(float(temperature) > 0 for temperature in found)
+
+
+def _messages(prompt: str) -> list[_Message] | None:
+    """The messages of a prompt, without what differs from run to run."""
+    try:
+        given = json.loads(prompt)
+        if not (isinstance(given, list) and given):
+            return None  # a text
+        said = [message["kwargs"] for message in given if message["lc"]]
+        return [{k: m[k] for k in m if k not in _OWN} for m in said]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def _is_static(message: _Message) -> bool:
+    return message.get("type") == "system" or message.get("name") in EXAMPLE_NAMES
+
+
+def _question(messages: Sequence[_Message]) -> str | None:
+    if len(messages) != 1 or messages[0].keys() - {"type", "content"}:
+        return None
+    [message] = messages
+    text = _text(message.get("content")) if message.get("type") == "human" else None
+    return text if text and text.strip() and len(text) <= _LONGEST else None
+
+
+def _text(content: object) -> str | None:
+    """The text of a message; None if there is anything else in it."""
+    if not isinstance(content, list):
+        return content if isinstance(content, str) else None
+    texts = [
+        block.get("text") if isinstance(block, dict) else block for block in content
+    ]
+    plain = all(
+        not isinstance(block, dict)
+        or (block.get("type") == "text" and not block.keys() - _PLAIN)
+        for block in content
+    )
+    if plain and all(isinstance(text, str) for text in texts):
+        return "\n".join(map(str, texts))
+    return None
+
+
+def _digest(*parts: object) -> str:
+    """A digest that no two lists of parts share, however they are written."""
+    written = json.dumps(parts, sort_keys=True)
+    return hashlib.sha256(written.encode()).hexdigest()[:40]

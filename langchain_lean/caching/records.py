@@ -1,0 +1,146 @@
+"""An answer as it is kept, in JSON that only ever becomes an answer again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, message_chunk_to_message
+from langchain_core.outputs import ChatGeneration, Generation
+
+from langchain_lean.messages import message_text
+
+_VERSION = 1
+
+
+class CorruptRecordError(ValueError):
+    """What a store gave back is no record."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """An answer, and what it took to get it.
+
+    Attributes:
+        question: What was asked, where that can be compared; else an empty text.
+        answers: What the model answered, one or several.
+        model: The model, as far as it said.
+        provider: Its provider, as LangChain names it.
+        seconds: How long the answer took.
+        stored: When it was kept, in seconds since the epoch.
+    """
+
+    question: str
+    answers: Sequence[Generation]
+    model: str | None
+    provider: str | None
+    seconds: float
+    stored: float
+
+    @property
+    def text(self) -> str:
+        """What the answer says."""
+        return answer_text(self.answers)
+
+    @property
+    def message(self) -> AIMessage | None:
+        """The answer, where it is a message."""
+        return message_of(self.answers)
+
+
+def answer_text(answers: Sequence[Generation]) -> str:
+    """What the first answer says, its tool calls included."""
+    message = message_of(answers)
+    if message is not None:
+        return message_text(message)
+    return answers[0].text if answers else ""
+
+
+def message_of(answers: Sequence[Generation]) -> AIMessage | None:
+    """The first answer, where it is a message."""
+    message = getattr(answers[0], "message", None) if answers else None
+    return message if isinstance(message, AIMessage) else None
+
+
+def to_text(record: Record) -> str:
+    """Write a record.
+
+    Raises:
+        TypeError: If an answer cannot be written.
+    """
+    values = {
+        "version": _VERSION,
+        "question": record.question,
+        "answers": [_written(answer) for answer in record.answers],
+        "model": record.model,
+        "provider": record.provider,
+        "seconds": record.seconds,
+        "stored": record.stored,
+    }
+    return json.dumps(values, default=str)
+
+
+def from_text(text: str) -> Record:
+    """Read a record.
+
+    Nothing but the values and the two kinds of answers that `to_text` writes is made
+    of it, whoever wrote it.
+
+    Raises:
+        CorruptRecordError: If it is none.
+    """
+    try:
+        values = json.loads(text)
+        if values["version"] != _VERSION:
+            raise ValueError(_VERSION)
+        return Record(
+            question=_checked(values["question"], str),
+            answers=[_read(answer) for answer in _checked(values["answers"], list)],
+            model=_checked(values["model"], str, None),
+            provider=_checked(values["provider"], str, None),
+            seconds=float(_checked(values["seconds"], int, float)),
+            stored=float(_checked(values["stored"], int, float)),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise CorruptRecordError from error
+
+
+def _written(answer: Generation) -> dict[str, Any]:
+    written: dict[str, Any] = {"text": answer.text, "info": answer.generation_info}
+    if isinstance(answer, ChatGeneration):
+        message: BaseMessage = message_chunk_to_message(answer.message)
+        if not isinstance(message, AIMessage):
+            msg = f"An answer is an AIMessage, not {type(message).__name__}."
+            raise TypeError(msg)
+        written["message"] = _as_given(message)
+    return written
+
+
+def _as_given(message: AIMessage) -> dict[str, Any]:
+    """The values of an answer as its model gave it.
+
+    Its id would replace the earlier answer in the state of a graph, and what another
+    cache has noted is not true of the next time.
+    """
+    values = message.model_dump(exclude={"id", "type"})
+    said = values["response_metadata"]
+    if isinstance(notes := said.get("lean"), list):
+        said["lean"] = [done for done in notes if done.get("lever") != "cache"]
+    (values["usage_metadata"] or {}).pop("total_cost", None)
+    return values
+
+
+def _read(written: Mapping[str, Any]) -> Generation:
+    info = _checked(written["info"], dict, None)
+    if "message" in written:
+        message = AIMessage(**_checked(written["message"], dict))
+        return ChatGeneration(message=message, generation_info=info)
+    return Generation(text=_checked(written["text"], str), generation_info=info)
+
+
+def _checked(value: Any, *kinds: type | None) -> Any:
+    if not isinstance(value, tuple(type(None) if k is None else k for k in kinds)):
+        raise TypeError(type(value).__name__)
+    return value
