@@ -127,6 +127,11 @@ class BudgetedModel(OwnRun):
         self.exact = exact
         self._check_models()
 
+    @property
+    def bound_model(self) -> Runnable[Any, Any]:
+        """The model it asks while nothing is over budget, with what is bound to it."""
+        return self._derive(self.model)
+
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Self:
         """The same with tools bound to its models."""
         return self._derived(lambda model: model.bind_tools(tools, **kwargs))
