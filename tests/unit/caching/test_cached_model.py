@@ -1,0 +1,419 @@
+"""A cached model in chains and graphs: what it gives, streams and shares."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
+from langchain_core.messages.tool import tool_call
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
+
+from langchain_lean import (
+    Budget,
+    BudgetGuard,
+    EscalationRouter,
+    TokenLedger,
+    scope,
+    track,
+)
+from langchain_lean.errors import ConfigurationError
+from langchain_lean.routing.answer_checks import AnswerChecks
+from tests.unit.caching.caches import (
+    CARD,
+    CARD_TOO,
+    RATE,
+    Ask,
+    all_forms,
+    both,
+    lean,
+    model,
+    semantic,
+)
+
+_WAIT = 60  # seconds for a thread on a busy machine
+
+
+def graph(node: Any, **options: Any) -> Any:
+    built = StateGraph(MessagesState).add_node("answer", node)
+    return built.add_edge(START, "answer").compile(**options)
+
+
+class Gate:
+    """A model's answer that waits until it is let through."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.entered, self.open = threading.Event(), threading.Event()
+        self.error = error
+        self.count = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, messages: Any) -> str:
+        with self._lock:
+            self.count += 1
+            first = self.count == 1
+        self.entered.set()
+        assert self.open.wait(_WAIT)
+        if first and self.error is not None:
+            raise self.error
+        return f"answer {self.count}"
+
+
+@all_forms
+class TestInEveryForm:
+    async def test_what_was_asked_before_is_not_asked_again(self, ask: Ask) -> None:
+        inner = model()
+        cached = semantic().model(inner)
+        first = await ask(cached, CARD)
+        same, other = await ask(cached, CARD), await ask(cached, CARD_TOO)
+        assert first.text == same.text == other.text
+        assert (lean(same)["kind"], lean(other)["kind"]) == ("exact", "semantic")
+        assert len(inner.calls) == 1
+
+    async def test_a_hit_has_the_marks_of_langchain_and_an_id_of_its_own(
+        self, ask: Ask
+    ) -> None:
+        cached = semantic().model(model())
+        first = await ask(cached, CARD)
+        hits = [await ask(cached, CARD) for _ in range(2)]
+        assert len({first.id, *(hit.id for hit in hits)}) == 3
+        for hit in hits:
+            assert hit.usage_metadata["total_cost"] == 0
+            assert hit.usage_metadata["input_tokens"] > 0
+            assert Decimal(lean(hit)["saved_usd"]) > 0
+            assert lean(hit)["age_seconds"] >= 0
+
+    async def test_the_ledger_has_what_hits_saved_and_how_often_there_was_none(
+        self, ask: Ask
+    ) -> None:
+        cached = semantic().model(model())
+        with track(TokenLedger()) as ledger:
+            for question in (CARD, CARD, CARD_TOO, RATE):
+                await ask(cached, question)
+        saved = ledger.savings().levers["cache"]
+        assert (saved.count, saved.misses) == (2, 2)
+        assert saved.exact > 0
+        assert saved.counterfactual > 0
+        assert ledger.totals().calls == 2
+
+    async def test_it_finds_what_a_model_with_the_cache_inside_has_kept(
+        self, ask: Ask
+    ) -> None:
+        cache = semantic()
+        await asyncio.to_thread(model(cache=cache).invoke, CARD)
+        assert lean(await ask(cache.model(model()), CARD))["kind"] == "exact"
+
+    async def test_a_prompt_in_front_and_a_parser_behind_work(self, ask: Ask) -> None:
+        prompt = ChatPromptTemplate.from_messages(
+            [("system", "Be kind."), ("human", "{question}")]
+        )
+        inner = model()
+        chain = prompt | semantic().model(inner) | StrOutputParser()
+        answers = [await ask(chain, {"question": q}) for q in (CARD, CARD_TOO)]
+        assert answers[0] == answers[1]
+        assert len(inner.calls) == 1
+
+    async def test_a_model_that_fails_raises_and_keeps_nothing(self, ask: Ask) -> None:
+        cached = semantic().model(model(TimeoutError("no answer")))
+        for _ in range(2):
+            with pytest.raises(TimeoutError, match="no answer"):
+                await ask(cached, CARD)
+
+
+class TestStreams:
+    def test_a_hit_comes_in_pieces_that_make_the_whole_answer(self) -> None:
+        text = "One, two,  three\n\nfour five six seven. " * 5 + "日本語のテキスト" * 9
+        cached = semantic().model(model(text))
+        first = cached.invoke(CARD)
+        chunks = list(cached.stream(CARD))
+        assert len(chunks) > 5
+        assert all(isinstance(chunk, AIMessageChunk) for chunk in chunks)
+        whole = sum(chunks[1:], start=chunks[0])
+        assert whole.text == first.text
+        assert (
+            whole.usage_metadata["input_tokens"] == first.usage_metadata["input_tokens"]
+        )
+        assert lean(whole)["kind"] == "exact"
+
+    def test_a_hit_with_tool_calls_keeps_them(self) -> None:
+        called = AIMessage(
+            "Wait.", tool_calls=[tool_call(name="f", args={"a": 1}, id="1")]
+        )
+        cached = semantic(tool_calls=True).model(model(called))
+        cached.invoke(CARD)
+        first, *others = cached.stream(CARD)
+        assert sum(others, start=first).tool_calls[0]["args"] == {"a": 1}
+
+    def test_a_stream_that_is_not_read_to_its_end_keeps_nothing(self) -> None:
+        inner = model("one two three four five six")
+        cached = semantic().model(inner)
+        stream = cached.stream(CARD)
+        next(stream)
+        stream.close()
+        assert not lean(cached.invoke(CARD))
+        assert len(inner.calls) == 2
+
+    async def test_a_graph_shows_a_hit_in_pieces_once(self) -> None:
+        agent = graph(semantic().model(model("one two three four five six seven")))
+        given = {"messages": [HumanMessage(CARD)]}
+        await agent.ainvoke(given)
+        shown = [
+            chunk async for chunk, _ in agent.astream(given, stream_mode="messages")
+        ]
+        assert len(shown) > 1
+        assert (
+            "".join(chunk.text for chunk in shown)
+            == "one two three four five six seven"
+        )
+
+
+@both
+class TestInAGraph:
+    async def test_it_is_a_node(self, ask: Ask) -> None:
+        agent = graph(semantic().model(model()))
+        first = (await ask(agent, {"messages": [HumanMessage(CARD)]}))["messages"]
+        again = (await ask(agent, {"messages": [HumanMessage(CARD_TOO)]}))["messages"]
+        assert again[-1].text == first[-1].text
+        assert lean(again[-1])["kind"] == "semantic"
+
+    async def test_an_answer_that_comes_again_in_a_thread_replaces_no_earlier_one(
+        self, ask: Ask
+    ) -> None:
+        saver = InMemorySaver()
+        agent = graph(semantic().model(model()), checkpointer=saver).with_config(
+            configurable={"thread_id": "1"}
+        )
+        other = agent.with_config(configurable={"thread_id": "2"})
+        for each in (agent, other):
+            for _ in range(2):
+                state = await ask(each, {"messages": [HumanMessage("Hi")]})
+        assert len(state["messages"]) == 4
+
+    async def test_a_node_takes_messages_from_a_key_of_its_own(self, ask: Ask) -> None:
+        cached = semantic().model(model(), messages_key="chat")
+        given = {"chat": [HumanMessage(CARD)]}
+        await ask(cached, given)
+        [found] = (await ask(cached, given))["chat"]
+        assert lean(found)["kind"] == "exact"
+
+    async def test_a_state_without_messages_is_refused(self, ask: Ask) -> None:
+        with pytest.raises(ConfigurationError, match="takes messages, a prompt, or"):
+            await ask(semantic().model(model()), {"other": 1})
+
+
+@both
+class TestWhoIsAsked:
+    async def test_tools_that_are_bound_later_are_part_of_the_key(
+        self, ask: Ask
+    ) -> None:
+        @tool
+        def refund(order: int) -> str:
+            """Pay an order back."""
+            return "done"
+
+        inner = model()
+        cached = semantic().model(inner)
+        await ask(cached, CARD)
+        await ask(cached.bind_tools([refund]), CARD)
+        await ask(cached.bind_tools([refund]), CARD)
+        assert len(inner.calls) == 2
+
+    async def test_a_model_with_a_budget_is_asked_within_it(self, ask: Ask) -> None:
+        guard = BudgetGuard(Budget(calls=1, per="total"))
+        inner = model()
+        cached = semantic().model(guard.model(inner))
+        first = await ask(cached, CARD)
+        assert (await ask(cached, CARD)).text == first.text
+        assert lean(await ask(semantic().model(inner), CARD)) == {}
+
+    async def test_a_router_needs_an_identity(self, ask: Ask) -> None:
+        router = EscalationRouter(
+            {"cheap": model(), "strong": model(model_name="claude-sonnet-4-5")},
+            policy=AnswerChecks(),
+        )
+        with pytest.raises(ConfigurationError, match="identity="):
+            semantic().model(router)
+        cached = semantic().model(router, identity="desk 1")
+        await ask(cached, CARD)
+        assert lean(await ask(cached, CARD_TOO))["kind"] == "semantic"
+
+    async def test_a_whole_graph_is_cached(self, ask: Ask) -> None:
+        inner = model()
+        cached = semantic().model(graph(inner_node(inner)), identity="desk")
+        outer = graph(cached)
+        given = {"messages": [HumanMessage(CARD)]}
+        first = (await ask(outer, given))["messages"][-1]
+        again = (await ask(outer, given))["messages"]
+        assert [message.text for message in again] == [CARD, first.text]
+        assert len(inner.calls) == 1
+
+    async def test_another_identity_misses(self, ask: Ask) -> None:
+        cache, inner = semantic(), model()
+        for name in ("May", "June"):
+            await ask(cache.model(inner, identity=name), CARD)
+        assert len(inner.calls) == 2
+
+    async def test_what_answers_without_a_message_is_refused(self, ask: Ask) -> None:
+        cached = semantic().model(model() | StrOutputParser(), identity="x")
+        with pytest.raises(ConfigurationError, match="put a parser behind"):
+            await ask(cached, CARD)
+
+    @pytest.mark.parametrize("given", ["gpt-4o", None, RunnableLambda(lambda x: x)])
+    async def test_what_is_no_model_is_refused(self, ask: Ask, given: Any) -> None:
+        with pytest.raises(ConfigurationError):
+            semantic().model(given)
+
+
+@both
+class TestTenants:
+    async def test_the_tenant_comes_from_the_metadata_of_the_call(
+        self, ask: Ask
+    ) -> None:
+        cached = semantic(tenant_by="user_id").model(model())
+        ada, bob = (
+            cached.with_config(metadata={"user_id": user}) for user in ("ada", "bob")
+        )
+        await ask(ada, CARD)
+        assert not lean(await ask(bob, CARD_TOO))
+        assert lean(await ask(ada, CARD_TOO))["kind"] == "semantic"
+
+    async def test_the_tenant_comes_from_the_scope_or_the_graph(self, ask: Ask) -> None:
+        cached = semantic(tenant_by="user_id").model(model())
+        agent = graph(cached).with_config(configurable={"user_id": "ada"})
+        await ask(agent, {"messages": [HumanMessage(CARD)]})
+        with scope(user_id="ada"):
+            assert lean(await ask(cached, CARD))["kind"] == "exact"
+
+    async def test_without_a_tenant_the_model_is_asked(self, ask: Ask) -> None:
+        inner = model()
+        cached = semantic(tenant_by="user_id").model(inner)
+        for _ in range(2):
+            assert not lean(await ask(cached, CARD))
+        assert len(inner.calls) == 2
+
+
+@both
+async def test_tags_of_a_model_invalidate_its_answers(ask: Ask) -> None:
+    cache = semantic(tags=["all"])
+    prices, other = cache.model(model(), tags=["prices"]), cache.model(model())
+    await ask(prices, CARD)
+    await ask(other, RATE)
+    assert cache.invalidate(tag="prices") == 1
+    assert not lean(await ask(prices, CARD))
+    assert cache.invalidate(tag="all") == 2
+
+
+class TestTheSameAtTheSameTime:
+    def test_a_hundred_threads_make_one_call(self) -> None:
+        gate = Gate()
+        cached = semantic().model(model(gate))
+        with ThreadPoolExecutor(100) as pool:
+            answers = [pool.submit(cached.invoke, CARD) for _ in range(100)]
+            assert gate.entered.wait(_WAIT)
+            gate.open.set()
+            texts = {answer.result(_WAIT).text for answer in answers}
+        assert texts == {"answer 1"}
+        assert gate.count == 1
+
+    async def test_a_hundred_tasks_make_one_call(self) -> None:
+        gate = Gate()
+        gate.open.set()
+        cached = semantic().model(model(gate))
+        answers = await asyncio.gather(*(cached.ainvoke(CARD) for _ in range(100)))
+        assert {answer.text for answer in answers} == {"answer 1"}
+        assert gate.count == 1
+
+    def test_a_call_that_fails_frees_the_others(self) -> None:
+        gate = Gate(TimeoutError("no answer"))
+        cached = semantic().model(model(gate))
+        with ThreadPoolExecutor(20) as pool:
+            answers = [pool.submit(cached.invoke, CARD) for _ in range(20)]
+            assert gate.entered.wait(_WAIT)
+            gate.open.set()
+            failed = [a for a in answers if a.exception(_WAIT) is not None]
+        assert len(failed) == 1
+        assert gate.count <= 20
+
+    async def test_a_call_that_is_cancelled_frees_the_others(self) -> None:
+        entered, never = asyncio.Event(), asyncio.Event()
+        count = 0
+
+        async def answer(messages: Any) -> AIMessage:
+            nonlocal count
+            count += 1
+            if count == 1:
+                entered.set()
+                await never.wait()
+            return AIMessage("here")
+
+        def sync(messages: Any) -> AIMessage:
+            raise NotImplementedError
+
+        cached = semantic().model(RunnableLambda(sync, answer), identity="x")
+        first = asyncio.create_task(cached.ainvoke(CARD))
+        await entered.wait()
+        second = asyncio.create_task(cached.ainvoke(CARD))
+        await asyncio.sleep(0)
+        first.cancel()
+        assert (await second).text == "here"
+
+    def test_a_stream_that_stops_frees_the_others(self) -> None:
+        cached = semantic().model(model("one two three four five six"))
+        stream = cached.stream(CARD)
+        next(stream)
+        with ThreadPoolExecutor(1) as pool:
+            other = pool.submit(cached.invoke, CARD)
+            stream.close()
+            assert other.result(_WAIT).text.startswith("one")
+
+    async def test_a_sync_call_in_an_event_loop_does_not_wait_for_a_task(self) -> None:
+        entered, go = asyncio.Event(), asyncio.Event()
+
+        async def answer(messages: Any) -> AIMessage:
+            entered.set()
+            await go.wait()
+            return AIMessage("async")
+
+        cached = semantic().model(
+            RunnableLambda(lambda messages: AIMessage("sync"), answer), identity="x"
+        )
+        task = asyncio.create_task(cached.ainvoke(CARD))
+        await entered.wait()
+        assert cached.invoke(CARD).text == "sync"
+        go.set()
+        assert (await task).text == "async"
+
+    def test_those_who_waited_say_so_as_a_hit(self) -> None:
+        gate = Gate()
+        cached = semantic().model(model(gate))
+        with track(TokenLedger()) as ledger, ThreadPoolExecutor(2) as pool:
+            first = pool.submit(run_in_context(cached.invoke), CARD)
+            assert gate.entered.wait(_WAIT)
+            second = pool.submit(run_in_context(cached.invoke), CARD)
+            gate.open.set()
+            assert lean(first.result(_WAIT)) == {}
+            assert lean(second.result(_WAIT))["kind"] == "exact"
+        assert ledger.savings().levers["cache"].count == 1
+
+
+def run_in_context(call: Any) -> Any:
+    from contextvars import copy_context
+
+    context = copy_context()
+    return lambda *args: context.run(call, *args)
+
+
+def inner_node(inner: Any) -> Any:
+    def answer(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [inner.invoke(state["messages"])]}
+
+    return answer
