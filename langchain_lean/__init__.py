@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from langchain_lean.budgets.budget import Budget
     from langchain_lean.budgets.errors import BudgetExceededError
     from langchain_lean.budgets.guard import BudgetGuard
+    from langchain_lean.caching.cache import SemanticCache
     from langchain_lean.context.examples import BudgetExampleSelector
     from langchain_lean.context.memory import SummaryMemory
     from langchain_lean.context.prefix import PrefixMonitor
@@ -38,6 +39,7 @@ __all__ = [
     "MeteredEmbeddings",
     "PrefixMonitor",
     "PriceBook",
+    "SemanticCache",
     "SpendAlarm",
     "StepCap",
     "SummaryMemory",
@@ -62,6 +64,7 @@ _HOMES = {
     "MeteredEmbeddings": "accounting.metered",
     "PrefixMonitor": "context.prefix",
     "PriceBook": "accounting.prices.book",
+    "SemanticCache": "caching.cache",
     "SpendAlarm": "budgets.alarms",
     "StepCap": "routing.steps",
     "SummaryMemory": "context.memory",

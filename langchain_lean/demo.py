@@ -2,9 +2,9 @@
 
 `python -m langchain_lean.demo` asks 30 questions about Python's standard library. In
 the naive arm one strong model gets 20 documents and the whole chat in every prompt; the
-lean arm differs in a `BudgetRetriever`, a `SummaryMemory` and an `EscalationRouter`. It
-needs no key: without `--provider` answers and notes are those of stand-ins with real
-models' prices.
+lean arm differs in a `SemanticCache`, a `BudgetRetriever`, a `SummaryMemory` and an
+`EscalationRouter`. It needs no key: without `--provider` answers and notes are those of
+stand-ins with real models' prices.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from langchain_core.language_models import BaseChatModel
 from rich.console import Console
 from rich.progress import Progress
 
+from langchain_lean.caching.cache import SemanticCache
 from langchain_lean.demo_arms import (
     KEEP_TOKENS,
     MAX_SUMMARY_TOKENS,
@@ -52,6 +53,7 @@ from langchain_lean.demo_models import (
     small_model,
     strong_model,
 )
+from langchain_lean.embeddings import local_embeddings
 from langchain_lean.errors import LeanError
 
 _NO_CACHE = "No prompt is cached: {} caches only what an application marks."
@@ -61,6 +63,8 @@ _CACHING = {
     "to save: the memory sums up only where it still pays.",
     "bedrock": _NO_CACHE.format("Bedrock"),
 }
+
+_ABOUT_THE_CACHE = "Where a chat opens with what others asked, its cache answers."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -114,7 +118,8 @@ def _arms(
     started = time.perf_counter()
     index = build_index()
     notes, cheap = small_model(options.provider), cheap_model(options.provider)
-    lean = lean_arm(strong, notes, index, documents(), cheap=cheap)
+    cache = SemanticCache(local_embeddings())
+    lean = lean_arm(strong, notes, index, documents(), cheap=cheap, cache=cache)
     arms = [naive_arm(strong, index), lean]
     seconds = time.perf_counter() - started
     python = f"{len(MODULES)} modules of Python {platform.python_version()}"
@@ -122,6 +127,7 @@ def _arms(
     _say(console, f"{EMBEDDINGS} embeds on this machine: its price is set to $0.")
     if options.arm != "naive":
         _say(console, "The lean arm embeds sentences, too, which no ledger counts.")
+        _say(console, _ABOUT_THE_CACHE)
         _say(
             console, *_about_routing(options.provider), *_about_memory(options.provider)
         )

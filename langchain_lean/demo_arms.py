@@ -4,7 +4,7 @@ Values in, values out: an arm is a graph and a ledger, a result its answers and 
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -21,13 +21,15 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.vectorstores import VectorStore
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.graph import MessagesState, StateGraph
+from langgraph.graph import END, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from langchain_lean.accounting.entry import Totals
 from langchain_lean.accounting.ledger import TokenLedger, track
 from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.report.data import Line, Report
+from langchain_lean.caching.answering.nodes import CacheNodes
+from langchain_lean.caching.cache import SemanticCache
 from langchain_lean.context.memory import SummaryMemory
 from langchain_lean.context.retriever import BudgetRetriever
 from langchain_lean.demo_data import EMBEDDINGS, Chat, Question
@@ -168,8 +170,9 @@ def lean_arm(
     documents: Sequence[Document],
     *,
     cheap: BaseChatModel | None = None,
+    cache: SemanticCache | None = None,
 ) -> Arm:
-    """Build the help desk with a retriever, a memory and a router that are lean.
+    """Build the help desk with a cache, a retriever, a memory and a router.
 
     All else is as in the naive arm.
 
@@ -179,11 +182,12 @@ def lean_arm(
         index: Where to look things up, by meaning.
         documents: What is in the index, to look up by words.
         cheap: Answers first; None for no router.
+        cache: Answers what was asked before; None for none.
 
     Returns:
-        A graph of three nodes, `retrieve`, `memory` and `answer`, with a ledger in
-        memory, which counts savings against the documents of the naive arm and
-        against whole chats.
+        A graph of the nodes `retrieve`, `memory` and `answer`, with those of the cache
+        around them, and a ledger in memory, which counts savings against the documents
+        of the naive arm and against whole chats.
 
     Raises:
         ConfigurationError: If the model does not say its name, or the `local` extra is
@@ -207,7 +211,8 @@ def lean_arm(
     if cheap is not None:
         policy = AnswerChecks(checks=[names_no_part])
         answering = EscalationRouter({"cheap": cheap, "strong": model}, policy=policy)
-    return _arm("lean", answering, retriever.with_lexical(documents), memory)
+    nodes = None if cache is None else cache.nodes("help desk")
+    return _arm("lean", answering, retriever.with_lexical(documents), memory, nodes)
 
 
 def names_no_part(messages: Sequence[BaseMessage], answer: AIMessage) -> str | None:
@@ -242,8 +247,9 @@ def _arm(
     model: Runnable[Any, Any],
     retriever: BaseRetriever,
     memory: SummaryMemory | None = None,
+    cache: CacheNodes | None = None,
 ) -> Arm:
-    """Build the help desk around a retriever, with a memory or without one."""
+    """Build the help desk around a retriever, with a memory and a cache or without."""
 
     def retrieve(state: HelpState) -> dict[str, Any]:
         return {"documents": retriever.invoke(str(state["messages"][-1].text))}
@@ -258,8 +264,13 @@ def _arm(
     nodes: list[Any] = [("retrieve", retrieve), ("answer", answer)]
     if memory:
         nodes.insert(1, ("memory", memory))
+    if cache:
+        nodes.append(("keep", cache.write))
+        graph.add_node("cache", cache.read)
+        ways: dict[Hashable, str] = {"hit": END, "miss": "retrieve"}
+        graph.add_conditional_edges("cache", cache.route, ways)
     graph.add_sequence(nodes)
-    graph.set_entry_point("retrieve")
+    graph.set_entry_point("cache" if cache else "retrieve")
     prices = PriceBook().with_price(EMBEDDINGS, input=0, output=0)
     return Arm(name, graph.compile(InMemorySaver()), TokenLedger(prices=prices))
 

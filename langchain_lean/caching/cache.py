@@ -25,7 +25,7 @@ from langchain_lean.caching.answering.pending import Pending
 from langchain_lean.caching.checks import VETOES, Veto
 from langchain_lean.caching.flights import Flights
 from langchain_lean.caching.keeping import Keeping
-from langchain_lean.caching.lookups import UNKNOWN, Lookups, Miss, Step, aask, ask
+from langchain_lean.caching.lookups import Lookups, Miss, Step, aask, ask
 from langchain_lean.caching.marks import LEVER, Hit, mark_missed
 from langchain_lean.caching.prompts import Asked
 from langchain_lean.caching.records import message_of
@@ -256,9 +256,7 @@ class SemanticCache(BaseCache):
         """Keep what a model answered. LangChain calls it."""
         asked = self._asked(prompt, llm_string)
         if asked is not None:
-            miss = self._miss(asked)
-            drive(self._keeping(asked, return_val, miss), ask)
-            mark_missed(return_val, action=miss.action, reason=miss.reason)
+            drive(self._keeping(asked, return_val), ask)
 
     async def aupdate(
         self, prompt: str, llm_string: str, return_val: RETURN_VAL_TYPE
@@ -266,9 +264,7 @@ class SemanticCache(BaseCache):
         """`update` for asyncio."""
         asked = self._asked(prompt, llm_string)
         if asked is not None:
-            miss = self._miss(asked)
-            await adrive(self._keeping(asked, return_val, miss), aask)
-            mark_missed(return_val, action=miss.action, reason=miss.reason)
+            await adrive(self._keeping(asked, return_val), aask)
 
     def invalidate(self, *, tag: str) -> int:
         """Remove all answers with a tag, of all tenants.
@@ -340,15 +336,19 @@ class SemanticCache(BaseCache):
         self._pending.add(asked, found)
         return None
 
-    def _miss(self, asked: Asked) -> Miss:
-        return self._pending.take(asked) or Miss(reason=UNKNOWN)
-
     def _keeping(
-        self, asked: Asked, answers: Sequence[Generation], miss: Miss
-    ) -> Generator[Step, Any, Any]:
+        self, asked: Asked, answers: Sequence[Generation]
+    ) -> Generator[Step, Any, None]:
+        """Keep an answer that was looked up before, here or elsewhere."""
+        miss = self._pending.take(asked)
+        if miss is None:
+            found = yield from self._lookups.look_up(asked)
+            if isinstance(found, Hit):
+                return
+            miss = found
         message = message_of(answers)
         said = message.response_metadata if message else {}
-        return self._lookups.keep(
+        yield from self._lookups.keep(
             asked,
             answers,
             miss,
@@ -356,6 +356,7 @@ class SemanticCache(BaseCache):
             provider=said.get("model_provider"),
             tags=self.tags,
         )
+        mark_missed(answers, action=miss.action, reason=miss.reason)
 
 
 @cache

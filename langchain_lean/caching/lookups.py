@@ -49,7 +49,6 @@ inside: ContextVar[bool] = ContextVar("langchain_lean_cache_verifies", default=F
 _TRIED = 4  # of the nearest, where the first are vetoed
 _COMPARED = 3  # answers that a fresh one is compared with
 
-UNKNOWN = "it was not looked up before"
 _ALONE = "only the same prompt would have the same answer"
 _NONE_NEAR = "no question that is close enough was asked before"
 _EXPLORED = "the model is asked to compare its answer"

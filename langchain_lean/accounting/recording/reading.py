@@ -50,7 +50,8 @@ class FromCache:
 
 def from_cache(message: AIMessage | None) -> FromCache:
     """Read what `SemanticCache` notes on answers; nothing of any other cache."""
-    notes = message.response_metadata.get("lean") if message else None
+    said: Any = message.__dict__.get("response_metadata") if message else None
+    notes = said.get("lean") if isinstance(said, Mapping) else None
     for done in reversed(notes if isinstance(notes, list) else []):
         if isinstance(done, Mapping) and done.get("lever") == "cache":
             baseline, seconds = done.get("baseline"), done.get("saved_seconds")

@@ -18,7 +18,8 @@ PRICED_AT_ONCE = 20  # few, so that whoever writes is not kept waiting
 
 _NOTICES = f"CREATE TABLE notices ({', '.join(NOTICE_COLUMNS)}, PRIMARY KEY (id))"
 _MISSES = "CREATE TABLE misses (id PRIMARY KEY, lever) WITHOUT ROWID"
-_SECONDS = "ALTER TABLE savings ADD COLUMN seconds NOT NULL DEFAULT 0"
+_NO_SECONDS = "NOT NULL DEFAULT 0"  # of `seconds`, which is the last column
+_SECONDS = f"ALTER TABLE savings ADD COLUMN {SAVING_COLUMNS[-1]} {_NO_SECONDS}"
 
 LEDGER = Schema(
     kind="ledger",
@@ -30,7 +31,8 @@ LEDGER = Schema(
         "CREATE INDEX entries_to_price ON entries (run_id)"
         " WHERE cost_total IS NULL AND NOT unpriced",
         f"CREATE TABLE steps ({', '.join(STEP_COLUMNS)}, PRIMARY KEY (run_id))",
-        f"CREATE TABLE savings ({', '.join(SAVING_COLUMNS)}, PRIMARY KEY (id))",
+        f"CREATE TABLE savings ({', '.join(SAVING_COLUMNS)} {_NO_SECONDS},"
+        " PRIMARY KEY (id))",
         _NOTICES,
         _MISSES,
         "CREATE TABLE texts (digest PRIMARY KEY, text) WITHOUT ROWID",

@@ -25,7 +25,7 @@ from langchain_lean.accounting.anatomy import Anatomy
 from langchain_lean.accounting.entry import LedgerEntry, MessageMark, Step
 from langchain_lean.accounting.notices import Notice
 from langchain_lean.accounting.reporting import report_notice
-from langchain_lean.accounting.savings import Saving
+from langchain_lean.accounting.savings import Missed, Saving
 from langchain_lean.accounting.store import Batch, LedgerStore, MemoryStore, memory
 from langchain_lean.accounting.store.memory import FOLDED
 from langchain_lean.accounting.store.schema import LEDGER
@@ -188,6 +188,17 @@ class StoreContract:
         store.price(PRICES)
         assert store.levers()["routing"].unpriced == 1
         assert store.levers()["routing"].total == 0
+
+    def test_a_miss_counts_once_and_makes_a_hit_rate(self, store: LedgerStore) -> None:
+        store.add(Batch(missed=[Missed("routing", "m1"), Missed("routing", "m1")]))
+        store.add(Batch(missed=[Missed("routing", "m1"), Missed("other", "m2")]))
+        assert store.levers()["routing"].hit_rate == 0
+        store.add(Batch(savings=[saving("s1", seconds=1.5), saving("s2", seconds=2)]))
+        lever = store.levers()["routing"]
+        assert (lever.count, lever.misses, lever.seconds) == (2, 1, 3.5)
+        assert lever.hit_rate == pytest.approx(2 / 3)
+        assert store.levers()["other"].misses == 1
+        assert [found.seconds for found in store.savings()] == [1.5, 2]
 
     def test_notices_come_back_as_they_were_in_their_order(
         self, store: LedgerStore
@@ -431,9 +442,10 @@ class TestSQLiteStore(StoreContract):
     ) -> None:
         make_first_version(path)
         steps = {1: ("CREATE TABLE a (b)",), 2: ("ALTER TABLE a RENAME TO c",)}
-        third = SQLiteFile(path, replace(LEDGER, version=3, upgrades=steps))
-        assert third.select("SELECT * FROM c") == []
-        third.close()
+        newer = replace(LEDGER, version=LEDGER.version + 1, upgrades=steps)
+        newest = SQLiteFile(path, newer)
+        assert newest.select("SELECT * FROM c") == []
+        newest.close()
         with pytest.raises(StorageError, match="newer"):
             SQLiteStore(path)
 

@@ -1,0 +1,162 @@
+"""What makes two prompts the same to a cache, and what keeps them apart."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+)
+from langchain_core.messages.tool import tool_call
+
+from langchain_lean.caching.prompts import (
+    Asked,
+    is_sampled,
+    prompt_string,
+    read_prompt,
+)
+
+TEXTS = st.text(max_size=30)
+
+
+def asked(
+    messages: list[BaseMessage],
+    llm: str = "llm",
+    *,
+    tenant: tuple[str, ...] = (),
+    embeddings: str = "",
+) -> Asked:
+    prompt = prompt_string(messages)
+    assert prompt is not None
+    return read_prompt(prompt, llm, tenant=tenant, embeddings=embeddings)
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS, TEXTS, TEXTS), min_size=2, max_size=8))
+def test_partitions_are_apart_for_all_that_differ(
+    given: list[tuple[str, str, str, str]],
+) -> None:
+    partitions = {
+        asked(
+            [SystemMessage(system), HumanMessage("Why?")],
+            llm,
+            tenant=(tenant,),
+            embeddings=embeddings,
+        ).partition
+        for system, llm, tenant, embeddings in given
+    }
+    assert len(partitions) == len(set(given))
+
+
+@given(TEXTS, TEXTS)
+def test_a_tenant_is_never_the_shared_partition(tenant: str, llm: str) -> None:
+    prompt = [HumanMessage("Why?")]
+    assert asked(prompt, llm, tenant=(tenant,)) != asked(prompt, llm)
+
+
+@given(st.text())
+def test_any_text_is_a_prompt(text: str) -> None:
+    found = read_prompt(text, "llm", tenant=(), embeddings="")
+    other = read_prompt(f"{text} ", "llm", tenant=(), embeddings="")
+    assert found.question is None
+    assert found.partition == other.partition
+    assert found.key != other.key
+
+
+@given(st.recursive(st.none() | st.booleans() | TEXTS, st.lists, max_leaves=10))
+def test_json_that_is_no_list_of_messages_is_a_text(value: object) -> None:
+    assert read_prompt(json.dumps(value), "", tenant=(), embeddings="").question is None
+
+
+def test_what_differs_from_run_to_run_makes_no_difference() -> None:
+    def chat(number: int) -> list[BaseMessage]:
+        return [
+            HumanMessage("Hi", id=f"human-{number}"),
+            AIMessage(
+                "Hello",
+                id=f"run-{number}",
+                response_metadata={"created": number},
+                usage_metadata={
+                    "input_tokens": number,
+                    "output_tokens": 1,
+                    "total_tokens": number + 1,
+                },
+            ),
+            HumanMessage("Why?"),
+        ]
+
+    assert asked(chat(1)) == asked(chat(2))
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [],
+        [SystemMessage("Be kind.")],
+        [HumanMessage("")],
+        [HumanMessage(" \n")],
+        [HumanMessage("x" * 1001)],
+        [HumanMessage("Why?", name="bob")],
+        [HumanMessage("Why?"), SystemMessage("Be kind.")],
+        [HumanMessage("Hi"), HumanMessage("Why?")],
+        [AIMessage("Hello")],
+        [
+            HumanMessage("Hi"),
+            AIMessage("", tool_calls=[tool_call(name="f", args={}, id="1")]),
+            ToolMessage("done", tool_call_id="1"),
+        ],
+        [HumanMessage([{"type": "image", "url": "x"}])],
+        [
+            HumanMessage(
+                [{"type": "text", "text": "Why?"}, {"type": "image", "url": "x"}]
+            )
+        ],
+        [HumanMessage([{"type": "text", "text": "Why?", "citations": []}])],
+    ],
+)
+def test_only_a_single_question_in_words_can_be_compared(
+    messages: list[BaseMessage],
+) -> None:
+    assert asked(messages).question is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Why?",
+        ["Why?"],
+        [{"type": "text", "text": "Why?"}],
+        [{"type": "text", "text": "Why?", "cache_control": {"type": "ephemeral"}}],
+    ],
+)
+def test_a_question_is_read_from_text_and_blocks(content: Any) -> None:
+    assert asked([SystemMessage("Be kind."), HumanMessage(content)]).question == "Why?"
+
+
+def test_messages_that_cannot_be_written_have_no_prompt() -> None:
+    block = {"type": "text", "text": "Why?", "extra": {(1, 2): 3}}
+    assert prompt_string([HumanMessage([block])]) is None
+
+
+@pytest.mark.parametrize(
+    ("llm", "sampled"),
+    [
+        ('{"kwargs": {"temperature": 0.3}}', True),
+        ("[('temperature', 1)]", True),
+        ("{'inferenceConfig': {'temperature': 0.7}}", True),
+        ('{"temperature": 0}', False),
+        ('{"temperature": 0.0}', False),
+        ('{"temperature": null}', False),
+        ("[('tools', [{'properties': {'temperature': {'type': 'number'}}}])]", False),
+        ("", False),
+    ],
+)
+def test_a_temperature_above_0_is_seen(llm: str, sampled: bool) -> None:
+    assert is_sampled(llm) is sampled
