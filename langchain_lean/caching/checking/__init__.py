@@ -1,0 +1,1 @@
+"""What a question says that its embedding does not tell: read without a model."""
