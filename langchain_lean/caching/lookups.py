@@ -26,7 +26,12 @@ from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.caching.checks import Veto, differs
 from langchain_lean.caching.keeping import Keeping
 from langchain_lean.caching.marks import LEVER, Hit
-from langchain_lean.caching.prompts import Asked, is_sampled, read_prompt
+from langchain_lean.caching.prompts import (
+    Asked,
+    is_sampled,
+    is_written_out,
+    read_prompt,
+)
 from langchain_lean.caching.records import (
     CorruptRecordError,
     Record,
@@ -145,6 +150,8 @@ class Lookups:
         if inside.get() or (tenant is None and not self.shared):
             return None
         if is_sampled(llm_string) and not self.keeping.sampled:
+            return None
+        if not is_written_out(prompt):
             return None
         return read_prompt(
             prompt,

@@ -49,16 +49,13 @@ class Asked:
         return f"{self.partition}:{self.key}"
 
 
-def prompt_string(messages: Sequence[BaseMessage]) -> str | None:
-    """Messages as LangChain gives them to a cache; None if they cannot be written.
+def prompt_string(messages: Sequence[BaseMessage]) -> str:
+    """Messages as LangChain gives them to a cache.
 
     Args:
         messages: What is to be sent.
     """
-    try:
-        return dumps([message.model_copy(update={"id": None}) for message in messages])
-    except (TypeError, ValueError):
-        return None
+    return dumps([message.model_copy(update={"id": None}) for message in messages])
 
 
 def read_prompt(
@@ -86,6 +83,18 @@ def read_prompt(
     static, rest = messages[:count], messages[count:]
     partition = _digest([*tenant], llm_string, embeddings, static)
     return Asked(partition, _digest(rest), _question(rest))
+
+
+def is_written_out(prompt: str) -> bool:
+    """Whether all of a prompt can be told from others.
+
+    LangChain writes what it knows no form for as its `repr`, which may be an address in
+    memory that another object has later.
+
+    Args:
+        prompt: As LangChain gives it to a cache.
+    """
+    return '"type": "not_implemented"' not in prompt
 
 
 def is_sampled(llm_string: str) -> bool:

@@ -55,7 +55,6 @@ def shared_cache(url: str) -> SemanticCache:
 def asked_by(tenant: str, question: str) -> Asked:
     """What a question of a tenant is to the cache."""
     prompt = prompt_string([HumanMessage(question)])
-    assert prompt is not None
     llm_string = _model(lambda _: "")._get_llm_string(stop=None)
     embeddings = embeddings_name(DigestEmbeddings())
     return read_prompt(prompt, llm_string, tenant=[tenant], embeddings=embeddings)

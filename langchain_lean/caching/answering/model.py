@@ -223,14 +223,10 @@ class CachedModel(OwnRun):
                 raise ConfigurationError(not_taken(taker, key, given))
             messages = found
         sent = given if self._identity.takes_state else messages
-        prompt = prompt_string(messages)
-        asked = None
-        if prompt is not None:
-            tenant = self._tenant_by and attributed(
-                self._tenant_by, config.get("metadata")
-            )
-            llm_string = self._identity.llm_string(options)
-            asked = self._lookups.asked(prompt, llm_string, tenant)
+        said = config.get("metadata")
+        tenant = self._tenant_by and attributed(self._tenant_by, said)
+        llm_string = self._identity.llm_string(options)
+        asked = self._lookups.asked(prompt_string(messages), llm_string, tenant)
         return _Call(given, sent, asked, config, options)
 
     def _found(self, asked: Asked, seat: Seat[Hit]) -> Generator[Step, Any, Hit | Miss]:

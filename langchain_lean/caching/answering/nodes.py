@@ -138,8 +138,6 @@ class CacheNodes:
         self, messages: list[BaseMessage], config: RunnableConfig
     ) -> Asked | None:
         prompt = prompt_string(messages)
-        if prompt is None:
-            return None
         tenant = self._tenant_by and attributed(self._tenant_by, config.get("metadata"))
         return self._lookups.asked(prompt, self._identity, tenant)
 

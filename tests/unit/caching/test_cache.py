@@ -146,6 +146,14 @@ class TestWhatIsFound:
         assert lean(await ask(asked, given))["action"] == "missed"
         assert lean(await ask(asked, given))["kind"] == "exact"
 
+    async def test_what_has_no_form_of_its_own_in_a_prompt_is_not_cached(
+        self, ask: Ask
+    ) -> None:
+        asked = model(cache=semantic())
+        picture = {"type": "image", "data": object()}
+        for _ in range(2):
+            assert not lean(await ask(asked, [HumanMessage([picture])]))
+
     async def test_a_question_in_blocks_of_text_is_found(self, ask: Ask) -> None:
         asked = model(cache=semantic())
         await ask(asked, CARD)

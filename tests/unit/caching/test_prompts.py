@@ -35,7 +35,6 @@ def asked(
     embeddings: str = "",
 ) -> Asked:
     prompt = prompt_string(messages)
-    assert prompt is not None
     return read_prompt(prompt, llm, tenant=tenant, embeddings=embeddings)
 
 
@@ -138,11 +137,6 @@ def test_only_a_single_question_in_words_can_be_compared(
 )
 def test_a_question_is_read_from_text_and_blocks(content: Any) -> None:
     assert asked([SystemMessage("Be kind."), HumanMessage(content)]).question == "Why?"
-
-
-def test_messages_that_cannot_be_written_have_no_prompt() -> None:
-    block = {"type": "text", "text": "Why?", "extra": {(1, 2): 3}}
-    assert prompt_string([HumanMessage([block])]) is None
 
 
 @pytest.mark.parametrize(
