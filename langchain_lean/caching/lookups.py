@@ -102,7 +102,23 @@ class Miss:
         return "explored" if self.decision and self.decision.explored else "missed"
 
 
-Steps = Generator[Step, Any, Any]
+@dataclass(slots=True)
+class Health:
+    """Whether the cache works, so that a failure is not logged all the time."""
+
+    failing: bool = False
+
+    def works(self) -> None:
+        """Take note that it does."""
+        self.failing = False
+
+    def fails(self, error: Exception) -> None:
+        """Say why it does not, if it did before."""
+        # Of other errors, the text may hold what a user wrote.
+        why = str(error) if isinstance(error, LeanError) else type(error).__name__
+        level = logging.DEBUG if self.failing else logging.WARNING
+        logger.log(level, "The cache failed, and the model is asked: %s", why)
+        self.failing = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +139,7 @@ class Lookups:
         ttl: How long an answer is kept, in seconds.
         raises: Whether a store or embeddings that fail raise.
         clock: Seconds since the epoch.
+        health: Whether it works.
     """
 
     store: CacheStore
@@ -138,6 +155,7 @@ class Lookups:
     ttl: float | None
     raises: bool
     clock: Callable[[], float]
+    health: Health = field(default_factory=Health)
 
     def asked(self, prompt: str, llm_string: str, tenant: str | None) -> Asked | None:
         """What is asked; None where nothing may be read or written.
@@ -169,10 +187,12 @@ class Lookups:
             StorageError: If the store fails, where that raises; as embeddings do.
         """
         try:
-            return (yield from self._look_up(asked))
+            found = yield from self._look_up(asked)
         except Exception as error:
             self._failed(error)
             return Miss(reason=f"the cache failed: {type(error).__name__}")
+        self.health.works()
+        return found
 
     def keep(
         self,
@@ -335,9 +355,7 @@ class Lookups:
         """Go on without the cache, or raise."""
         if self.raises:
             raise error
-        # Of other errors, the text may hold what a user wrote.
-        why = str(error) if isinstance(error, LeanError) else type(error).__name__
-        logger.warning("The cache failed, and the model is asked: %s", why)
+        self.health.fails(error)
 
 
 def _vector(

@@ -20,6 +20,7 @@ from langchain_lean.accounting.entry import Totals
 from langchain_lean.accounting.ledger import track
 from langchain_lean.accounting.report.data import Report
 from langchain_lean.accounting.tokens.counter import TokenCounter
+from langchain_lean.caching.cache import SemanticCache
 from langchain_lean.demo import main
 from langchain_lean.demo_arms import (
     MAX_TOKENS,
@@ -48,6 +49,7 @@ from langchain_lean.demo_models import (
     small_model,
     strong_model,
 )
+from langchain_lean.embeddings import local_embeddings
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.testing import ExtractiveChatModel, ScriptedChatModel
 
@@ -83,6 +85,15 @@ def routed(index: VectorStore) -> ArmResult:
     """All questions, to a lean arm with a cheap model."""
     cheap, notes = cheap_model("standin"), small_model("standin")
     arm = lean_arm(standin(), notes, index, documents(), cheap=cheap)
+    return run_arm(arm, CHATS)
+
+
+@pytest.fixture(scope="module")
+def cached(index: VectorStore) -> ArmResult:
+    """All questions, to a lean arm with a cheap model and a cache."""
+    cheap, notes = cheap_model("standin"), small_model("standin")
+    cache = SemanticCache(local_embeddings())
+    arm = lean_arm(standin(), notes, index, documents(), cheap=cheap, cache=cache)
     return run_arm(arm, CHATS)
 
 
@@ -516,6 +527,23 @@ class TestRouting:
         assert (problem is None) is named
 
 
+class TestTheCache:
+    def test_it_answers_what_others_have_asked_at_the_start_of_a_chat(
+        self, cached: ArmResult
+    ) -> None:
+        saved = cached.report.savings.levers["cache"]
+        assert saved.count == 3
+        assert saved.count + saved.misses == len(QUESTIONS)
+        assert saved.exact > 0
+        assert saved.counterfactual > 0
+
+    def test_those_answers_are_as_right_as_before(
+        self, cached: ArmResult, routed: ArmResult
+    ) -> None:
+        assert cached.right >= routed.right
+        assert cached.report.total.cost < routed.report.total.cost
+
+
 class TestCommand:
     @pytest.mark.usefixtures("_indexed")
     def test_it_says_that_a_stand_in_answers(
@@ -619,7 +647,7 @@ class TestCommand:
         """With the arms exchanged, the difference is called one, without a minus."""
         monkeypatch.setattr("langchain_lean.demo.naive_arm", lambda m, i: lean(i, m))
         monkeypatch.setattr(
-            "langchain_lean.demo.lean_arm", lambda m, s, i, _, cheap: naive_arm(m, i)
+            "langchain_lean.demo.lean_arm", lambda m, s, i, _, **more: naive_arm(m, i)
         )
         assert main(["--questions", "1"]) == 0
         printed, _ = capsys.readouterr()

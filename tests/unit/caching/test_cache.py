@@ -19,6 +19,7 @@ from langchain_core.runnables import RunnableLambda
 from langchain_lean import TokenLedger, scope, track
 from langchain_lean.caching import cache as cache_module
 from langchain_lean.caching.cache import SemanticCache
+from langchain_lean.caching.stores.base import Item
 from langchain_lean.caching.stores.memory import MemoryCacheStore
 from langchain_lean.caching.verifying import Candidate, ask_model
 from langchain_lean.errors import ConfigurationError, StorageError
@@ -44,8 +45,17 @@ SYSTEM = SystemMessage("You staff a help desk.")
 class BrokenStore(MemoryCacheStore):
     """A store that cannot be reached."""
 
+    broken = True
+
     def get(self, partition: str, key: str) -> str | None:
-        raise StorageError("The store cannot be reached: start it.")
+        if self.broken:
+            raise StorageError("The store cannot be reached: start it.")
+        return super().get(partition, key)
+
+    def put(self, partition: str, item: Item) -> None:
+        if self.broken:
+            raise StorageError("The store cannot be reached: start it.")
+        super().put(partition, item)
 
 
 @both
@@ -378,9 +388,16 @@ class TestSafety:
     async def test_a_store_that_is_down_is_a_miss(
         self, ask: Ask, caplog: pytest.LogCaptureFixture
     ) -> None:
-        asked = model(cache=semantic(store=BrokenStore()))
-        assert "answer 1" in (await ask(asked, CARD)).text
-        assert "start it" in caplog.text
+        store = BrokenStore()
+        asked = model(cache=semantic(store=store))
+        for number in (1, 2):
+            assert f"answer {number}" in (await ask(asked, CARD)).text
+        assert caplog.text.count("start it") == 1
+        store.broken = False
+        assert "answer 3" in (await ask(asked, CARD)).text
+        store.broken = True
+        assert "answer 4" in (await ask(asked, CARD)).text
+        assert caplog.text.count("start it") == 2
 
     async def test_a_store_that_is_down_raises_if_asked_to(self, ask: Ask) -> None:
         asked = model(cache=semantic(store=BrokenStore(), on_error="raise"))
