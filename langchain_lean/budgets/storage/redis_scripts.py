@@ -3,32 +3,18 @@
 What a counter is made of in Redis stands at the head of `counter.lua`.
 """
 
-import hashlib
-import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from importlib.resources import files
-from urllib.parse import quote
 
 from langchain_lean.budgets.storage.base import LATE, Counter, Lease, Refusal
+from langchain_lean.redis_server.scripts import Command, milliseconds, name, script
 
-_LONGEST_NAME = 128
 _NEVER = 10**14  # milliseconds
 
-Command = list[str | int]
-"""What is sent: EVALSHA, the script's digest, how many keys, the keys, ARGV."""
 
-_texts: dict[str, str] = {}  # by digest
-
-
-def _script(name: str) -> str:
-    """The digest of a script, by which a server that has run it knows it."""
-    folder = files("langchain_lean.budgets.storage")
-    parts = [(folder / f"{part}.lua").read_text("utf-8") for part in ("counter", name)]
-    text = "\n".join([f"local LATE = {int(LATE * 1000)}", *parts])
-    digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-    _texts[digest] = text
-    return digest
+def _script(verb: str) -> str:
+    head = f"local LATE = {int(LATE * 1000)}"
+    return script("langchain_lean.budgets.storage", "counter", verb, head=head)
 
 
 _RESERVE, _SETTLE, _READ, _CLEAR = map(_script, ("reserve", "settle", "read", "clear"))
@@ -44,15 +30,15 @@ class Commands:
     """
 
     def __init__(self, namespace: str, clock: Callable[[], float] | None) -> None:
-        self._tag = _name(namespace, safe="") or "%"  # an empty hash tag is none
+        self._tag = name(namespace) or "%"  # an empty hash tag is none
         self._clock = clock
 
     def reserve(self, wanted: Lease, seconds: float) -> Command:
         """Grant the lease or refuse it; `outcome` reads the reply."""
         command = self._command(_RESERVE, *[claim.key for claim in wanted.claims])
-        command.append(f"{wanted.id} {_milliseconds(seconds)} {self._now()}")
+        command.append(f"{wanted.id} {milliseconds(seconds)} {self._now()}")
         for claim in wanted.claims:
-            window = _NEVER if claim.window is None else _milliseconds(claim.window)
+            window = _NEVER if claim.window is None else milliseconds(claim.window)
             command.append(f"{claim.amount} {claim.limit} {window} {claim.floor}")
         return command
 
@@ -72,19 +58,14 @@ class Commands:
         """Clear a counter; the reply says nothing."""
         return self._command(_CLEAR, key)
 
-    def _command(self, script: str, *keys: str) -> Command:
-        command: Command = ["EVALSHA", script, 2 * len(keys)]
+    def _command(self, digest: str, *keys: str) -> Command:
+        command: Command = ["EVALSHA", digest, 2 * len(keys)]
         for key in keys:
             command += _keys(self._tag, key)
         return command
 
     def _now(self) -> str | int:
         return "" if self._clock is None else int(self._clock() * 1000)
-
-
-def whole(command: Command) -> Command:
-    """The same command with the script itself, for a server that does not know it."""
-    return ["EVAL", _texts[str(command[1])], *command[2:]]
 
 
 def counter(reply: bytes) -> Counter:
@@ -115,17 +96,5 @@ def _by_key(lease: Lease, numbers: Iterator[int]) -> dict[str, Counter]:
 @lru_cache(maxsize=4096)
 def _keys(tag: str, key: str) -> tuple[str, str]:
     """The two keys of a counter in Redis."""
-    name = _name(key, safe=":")
-    return f"{{{tag}}}:counter:{name}", f"{{{tag}}}:leases:{name}"
-
-
-def _name(text: str, *, safe: str) -> str:
-    """The text as a part of a key: no two are the same, and none is long."""
-    name = quote(text, safe=safe, errors="surrogatepass")
-    if len(name) > _LONGEST_NAME:
-        return f"#{hashlib.sha256(name.encode()).hexdigest()}"  # `quote` leaves no "#"
-    return name
-
-
-def _milliseconds(seconds: float) -> int:
-    return math.ceil(seconds * 1000)
+    part = name(key, safe=":")
+    return f"{{{tag}}}:counter:{part}", f"{{{tag}}}:leases:{part}"
