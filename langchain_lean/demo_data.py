@@ -222,7 +222,8 @@ CHATS = (
     _chat(
         "ada",
         "archives",
-        "How do I copy a whole directory tree to another place? -> shutil.copytree",
+        "How can I copy a whole directory tree to another destination?"
+        " -> shutil.copytree",
         "How do I unpack all members of a zip archive into a directory?"
         " -> zipfile.ZipFile.extractall shutil.unpack_archive",
     ),
