@@ -1,4 +1,4 @@
-"""Whether what a cache finds by its key is what it finds by nearness, and the reverse."""
+"""Whether what a cache finds by its key is what it finds by nearness, and back."""
 
 from __future__ import annotations
 

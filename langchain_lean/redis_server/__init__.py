@@ -1,0 +1,1 @@
+"""What all rooms that keep something in Redis share: clients, scripts, names."""
