@@ -233,11 +233,15 @@ class Lookups:
         try:
             value = to_text(record)
             label = yield from self._label(asked, record, miss)
+            vector = miss.vector
+            if vector is None and asked.question is not None and self.embeddings:
+                # The look-up failed; without a vector nobody asks for it otherwise.
+                vector = yield from _vector(self.embeddings, asked.question)
             item = Item(
                 key=asked.key,
                 value=value,
                 label=label,
-                vector=miss.vector,
+                vector=vector,
                 seconds=self.ttl,
                 tags=tuple(tags),
             )

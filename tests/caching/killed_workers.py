@@ -55,12 +55,13 @@ def shared_cache(url: str) -> SemanticCache:
 def asked_by(tenant: str, question: str) -> Asked:
     """What a question of a tenant is to the cache."""
     prompt = prompt_string([HumanMessage(question)])
-    llm_string = _model(lambda _: "")._get_llm_string(stop=None)
+    llm_string = answering(lambda _: "")._get_llm_string(stop=None)
     embeddings = embeddings_name(DigestEmbeddings())
     return read_prompt(prompt, llm_string, tenant=[tenant], embeddings=embeddings)
 
 
-def _model(answer: Callable[[Sequence[BaseMessage]], str]) -> ScriptedChatModel:
+def answering(answer: Callable[[Sequence[BaseMessage]], str]) -> ScriptedChatModel:
+    """A model as every process makes it."""
     return ScriptedChatModel(responses=[answer], loop=True)
 
 
@@ -73,7 +74,7 @@ def ask_on(url: str, folder: Path, seed: int) -> None:
     def answer_for(messages: Sequence[BaseMessage]) -> str:
         return f"{tenant}: {messages[-1].text}"
 
-    model = cache.model(_model(answer_for))
+    model = cache.model(answering(answer_for))
     made = os.open(folder / "made", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     while not (folder / "stop").exists():
         tenant, question = chance.choice(TENANTS), chance.choice(QUESTIONS)
@@ -82,7 +83,7 @@ def ask_on(url: str, folder: Path, seed: int) -> None:
         if answer.text != f"{tenant}: {question}":
             message = f"{tenant} asked {question!r} and got {answer.text!r}"
             raise AssertionError(message)
-        if chance.random() < 0.01:
+        if chance.random() < 0.002:
             cache.invalidate(tag="parcels")
         os.write(made, b".")
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from langchain_lean import scope
 from tests.caching.killed_workers import (
     QUESTIONS,
     TENANTS,
     DigestEmbeddings,
+    answering,
     asked_by,
     shared_cache,
 )
@@ -29,8 +31,15 @@ class Reconciled:
 
 
 def lost_entries(url: str) -> Reconciled:
-    """Look for every question of every tenant, by its key and by its vector."""
-    store = shared_cache(url).store
+    """Look for every question of every tenant, by its key and by its vector.
+
+    Some are asked before, so that there is something to find.
+    """
+    cache = shared_cache(url)
+    store, model = cache.store, cache.model(answering(lambda _: "It is on its way."))
+    for tenant in TENANTS:
+        with scope(user_id=tenant):
+            model.batch(QUESTIONS[:5])
     kept, lost = 0, []
     for tenant in TENANTS:
         by_key, by_vector = set(), set()

@@ -1,0 +1,1 @@
+"""What the learned rule is made of."""
