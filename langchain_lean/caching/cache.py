@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import cache
 from typing import Any, Literal
 
 from langchain_core.caches import RETURN_VAL_TYPE, BaseCache
 from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseLanguageModel
 from langchain_core.outputs import Generation
 from langchain_core.runnables import Runnable
 
@@ -22,11 +23,14 @@ from langchain_lean.caching.answering.identity import Identity
 from langchain_lean.caching.answering.model import CachedModel
 from langchain_lean.caching.answering.nodes import CacheNodes
 from langchain_lean.caching.answering.pending import Pending
+from langchain_lean.caching.asking import Step, aask, ask
+from langchain_lean.caching.at_fork import AtFork, Forgetful
 from langchain_lean.caching.checks import VETOES, Veto
 from langchain_lean.caching.flights import Flights
 from langchain_lean.caching.keeping import Keeping
-from langchain_lean.caching.lookups import Lookups, Miss, Step, aask, ask
-from langchain_lean.caching.marks import LEVER, Hit, mark_missed
+from langchain_lean.caching.lookups import Lookups, own_tag, tenant_tag
+from langchain_lean.caching.marks import LEVER, Hit
+from langchain_lean.caching.misses import Miss
 from langchain_lean.caching.prompts import Asked
 from langchain_lean.caching.records import message_of
 from langchain_lean.caching.rules import Rules
@@ -34,12 +38,14 @@ from langchain_lean.caching.stores import CacheStore, open_store
 from langchain_lean.caching.verifying import Verify
 from langchain_lean.checks import checked_count, checked_number
 from langchain_lean.errors import ConfigurationError
-from langchain_lean.lifecycle import keep_until_exit
 from langchain_lean.steps import adrive, drive
 
 logger = logging.getLogger(__name__)
 
 __all__ = ["SemanticCache"]
+
+_THRESHOLD = 0.95  # the bench for it: python -m tests.benchmarks.caching_acceptance
+_LEAST_RATE = 0.0001
 
 
 class SemanticCache(BaseCache):
@@ -47,11 +53,14 @@ class SemanticCache(BaseCache):
 
     Everything but the question must be the same for an answer to be found: the model
     and its parameters, the tools, the system prompt and its examples, the tenant, the
-    earlier turns. Only where there are no earlier turns, and the question is one text
-    of at most 1,000 characters, is a question in other words close enough: by the
-    cosine between embeddings, unless a veto finds that the two ask for something else
-    (another number, date, name; one of them negated). What is embedded is that
-    question alone, so a system prompt makes no two questions alike.
+    earlier turns. Only a question that opens a conversation is close enough in other
+    words: by the cosine between embeddings, unless a veto finds that the two ask for
+    something else (another number, date, name; one of them negated). What is embedded
+    is the last human text alone, so a system prompt makes no two questions alike. That
+    text must be the question: one of more than 400 characters, with line breaks, or
+    with something behind a colon is taken for a document or instructions with one, and
+    found in the same words only. So put instructions and context into the system
+    message, or around the cache.
 
     It is used in three ways:
 
@@ -70,8 +79,10 @@ class SemanticCache(BaseCache):
             what is asked in the same words is found.
         store: `memory://`, `sqlite:///cache.db` for the processes of a machine, or
             `redis://host:6379/0` (Redis 8, with vector sets) for many; or a store.
-        threshold: The cosine from which a question is close enough. It depends on the
-            embeddings: measure it on questions of your own, or give `max_error_rate`.
+        threshold: The cosine from which a question is close enough, 0.95 if not given.
+            It depends on the embeddings: look at the `similarity` of hits and misses,
+            or give `max_error_rate`. Texts that are equal but for white space, case
+            and punctuation are close enough at any threshold.
         max_error_rate: Learn what to accept instead, so that wrong answers stay below
             this share of all requests, with 95 % confidence. The model goes on being
             asked now and then, to compare its answer with the kept one.
@@ -82,7 +93,8 @@ class SemanticCache(BaseCache):
         max_entries: How many answers are kept; those used least recently leave. In
             Redis that is the limit of each tenant and system prompt.
         tenant_by: What names the tenant in a call's metadata, such as `user_id`, or in
-            a `scope`; tenants never see each other's answers. None: all share.
+            a `scope`; tenants never see each other's answers, and a call without one
+            is not cached. None: all share.
         vetoes: Functions of two questions that say why they differ, or None.
         verify: Has the last word on a semantic hit: a function of a `Candidate`, or a
             Runnable such as `ask_model(haiku)`.
@@ -112,7 +124,7 @@ class SemanticCache(BaseCache):
         embeddings: Embeddings | None = None,
         *,
         store: str | CacheStore = "memory://",
-        threshold: float = 0.95,
+        threshold: float | None = None,
         max_error_rate: float | None = None,
         same_answer: Callable[[str, str], bool] = says_the_same,
         ttl: float | None = None,
@@ -130,14 +142,11 @@ class SemanticCache(BaseCache):
         clock: Callable[[], float] = time.time,
     ) -> None:
         _check(embeddings, verify, on_error, tenant_by)
-        checked_number("threshold", threshold, 0, 1)
+        _check_vetoes(vetoes)
         checked_count("max_entries", max_entries)
         if ttl is not None:
             checked_number("ttl", ttl, 0.001)
-        rules = None
-        if max_error_rate is not None:
-            checked_number("max_error_rate", max_error_rate, 0, 1)
-            rules = Rules(max_error_rate)
+        rules = _rules(max_error_rate, threshold, embeddings)
         if embeddings is None:
             _say_exact_only()
         self.store = open_store(store, namespace=namespace, max_entries=max_entries)
@@ -148,7 +157,7 @@ class SemanticCache(BaseCache):
             embeddings=None
             if embeddings is None
             else metered(embeddings, source=LEVER),
-            threshold=threshold,
+            threshold=_THRESHOLD if threshold is None else threshold,
             rules=rules,
             vetoes=tuple(vetoes),
             verify=verify,
@@ -165,7 +174,8 @@ class SemanticCache(BaseCache):
         self._pending = Pending()
         self._flights: Flights[Hit] = Flights()
         price_table()  # takes half a second, which is no time to take from a call
-        keep_until_exit(self, early=False)
+        parts: list[Forgetful] = [self._pending, self._flights]
+        self._at_fork = AtFork(parts if rules is None else [*parts, rules])
 
     def model(
         self,
@@ -266,38 +276,48 @@ class SemanticCache(BaseCache):
         if asked is not None:
             await adrive(self._keeping(asked, return_val), aask)
 
-    def invalidate(self, *, tag: str) -> int:
-        """Remove all answers with a tag, of all tenants.
+    def invalidate(self, tag: str | None = None, *, tenant: str | None = None) -> int:
+        """Remove all answers with a tag, or all of a tenant.
 
         An answer that is on its way at that moment may still be kept.
 
         Args:
-            tag: The tag.
+            tag: The tag, of all tenants.
+            tenant: The tenant, as `tenant_by` names it.
 
         Returns:
             How many there were.
 
         Raises:
+            ConfigurationError: If it is neither or both.
             StorageError: If the store cannot be used.
         """
-        return self.store.invalidate(*_checked_tags([tag]))
+        return self.store.invalidate(_one_of(tag, tenant))
 
-    async def ainvalidate(self, *, tag: str) -> int:
+    async def ainvalidate(
+        self, tag: str | None = None, *, tenant: str | None = None
+    ) -> int:
         """`invalidate` for asyncio."""
-        return await self.store.ainvalidate(*_checked_tags([tag]))
+        return await self.store.ainvalidate(_one_of(tag, tenant))
 
     def clear(self, **kwargs: Any) -> None:
         """Remove everything, of all tenants.
 
+        Args:
+            kwargs: None is known; LangChain's signature has them.
+
         Raises:
+            ConfigurationError: If something is to stay.
             StorageError: If the store cannot be used.
         """
+        _check_all_of_it(kwargs)
         self.store.clear()
         if self._lookups.rules is not None:
             self._lookups.rules.clear()
 
     async def aclear(self, **kwargs: Any) -> None:
         """`clear` for asyncio."""
+        _check_all_of_it(kwargs)
         await self.store.aclear()
         if self._lookups.rules is not None:
             self._lookups.rules.clear()
@@ -309,17 +329,6 @@ class SemanticCache(BaseCache):
     async def aclose(self) -> None:
         """`close` for asyncio."""
         await self.store.aclose()
-
-    def hold(self) -> None:
-        """Nothing: a fork leaves no lock of this behind that matters."""
-
-    def release(self) -> None:
-        """Nothing, as `hold`."""
-
-    def forget(self) -> None:
-        """Begin without calls under way in a forked process."""
-        self._pending.forget()
-        self._flights.forget()
 
     def _asked(self, prompt: str, llm_string: str) -> Asked | None:
         """What is asked; None where the tenant is not known for sure."""
@@ -356,7 +365,8 @@ class SemanticCache(BaseCache):
             provider=said.get("model_provider"),
             tags=self.tags,
         )
-        mark_missed(answers, action=miss.action, reason=miss.reason)
+        if message is not None:
+            miss.mark(message)
 
 
 @cache
@@ -368,11 +378,60 @@ def _say_exact_only() -> None:
     )
 
 
+def _rules(
+    max_error_rate: float | None, threshold: float | None, embeddings: object
+) -> Rules | None:
+    """The rules to learn; None where a threshold decides.
+
+    Raises:
+        ConfigurationError: If both are given, or something of it makes no sense.
+    """
+    if threshold is not None:
+        checked_number("threshold", threshold, 0, 1)
+    if max_error_rate is None:
+        return None
+    if threshold is not None or embeddings is None:
+        msg = (
+            "With max_error_rate=, what is close enough is learned: give it "
+            "embeddings, and no threshold=."
+        )
+        raise ConfigurationError(msg)
+    return Rules(checked_number("max_error_rate", max_error_rate, _LEAST_RATE, 1))
+
+
 def _checked_tags(tags: Sequence[str]) -> tuple[str, ...]:
     if isinstance(tags, str) or not all(isinstance(tag, str) and tag for tag in tags):
         msg = 'Tags are a list of texts: tags=["prices"].'
         raise ConfigurationError(msg)
     return tuple(tags)
+
+
+def _one_of(tag: str | None, tenant: str | None) -> str:
+    """The tag in the store of one or the other."""
+    if isinstance(tag, str) and tag and tenant is None:
+        return own_tag(tag)
+    if tag is None and tenant is not None and str(tenant):
+        return tenant_tag(str(tenant))
+    msg = 'Say what to remove: invalidate(tag="prices") or invalidate(tenant="ada").'
+    raise ConfigurationError(msg)
+
+
+def _check_all_of_it(options: Mapping[str, Any]) -> None:
+    if options:
+        msg = (
+            "clear() removes everything: for a part of it there is "
+            'invalidate(tag="prices") and invalidate(tenant="ada").'
+        )
+        raise ConfigurationError(msg)
+
+
+def _check_vetoes(vetoes: object) -> None:
+    if not isinstance(vetoes, Sequence) or not all(map(callable, vetoes)):
+        msg = (
+            "Give vetoes= functions of two questions, such as (*VETOES, mine); () for "
+            "none."
+        )
+        raise ConfigurationError(msg)
 
 
 def _check(
@@ -385,11 +444,12 @@ def _check(
     """
     if embeddings is not None and not isinstance(embeddings, Embeddings):
         msg = (
-            "SemanticCache takes embeddings, such as local_embeddings(), not "
-            f"{type(embeddings).__name__}."
+            "SemanticCache takes embeddings, such as what local_embeddings() gives, "
+            f"not {type(embeddings).__name__}."
         )
         raise ConfigurationError(msg)
-    if not (verify is None or callable(verify) or isinstance(verify, Runnable)):
+    model = isinstance(verify, BaseLanguageModel)
+    if model or not (callable(verify) or isinstance(verify, Runnable | None)):
         msg = "Give verify= a function of a Candidate, or ask_model(model)."
         raise ConfigurationError(msg)
     if on_error not in ("miss", "raise"):

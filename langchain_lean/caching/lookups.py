@@ -6,26 +6,24 @@ verifier, and is sent what that gave.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-import numpy as np
 from langchain_core.embeddings import Embeddings
 from langchain_core.outputs import Generation
-from langchain_core.runnables import Runnable
-from langchain_core.runnables.config import ensure_config
 
 from langchain_lean.accounting.metered import embeddings_name
 from langchain_lean.accounting.prices.book import PriceBook
+from langchain_lean.answers import same_answer as same_words
+from langchain_lean.caching.asking import Step, embedding, verification, verifying
 from langchain_lean.caching.checks import Veto, differs
+from langchain_lean.caching.health import Health, in_short
 from langchain_lean.caching.keeping import Keeping
-from langchain_lean.caching.marks import LEVER, Hit
+from langchain_lean.caching.marks import Hit
+from langchain_lean.caching.misses import Miss
 from langchain_lean.caching.prompts import (
     Asked,
     is_sampled,
@@ -42,83 +40,26 @@ from langchain_lean.caching.records import (
 from langchain_lean.caching.rules import Decision, Rules
 from langchain_lean.caching.stores.base import CacheStore, Item, Near
 from langchain_lean.caching.verifying import Candidate, Verify
-from langchain_lean.errors import LeanError
-from langchain_lean.models import own_call
-from langchain_lean.vectors import Floats, as_vectors
+from langchain_lean.vectors import Floats
 
 logger = logging.getLogger(__name__)
 
-inside: ContextVar[bool] = ContextVar("langchain_lean_cache_verifies", default=False)
-"""A verifier is at work, whose own model calls are not to be cached."""
-
 _TRIED = 4  # of the nearest, where the first are vetoed
 _COMPARED = 3  # answers that a fresh one is compared with
+_SAME_WORDS_FROM = 0.5  # cosine of texts that may differ in case and punctuation only
 
 _ALONE = "only the same prompt would have the same answer"
 _NONE_NEAR = "no question that is close enough was asked before"
 _EXPLORED = "the model is asked to compare its answer"
 _REFUSED = "the verifier refused it"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Something that is asked outside, in both forms."""
-
-    call: Callable[[], Any]
-    acall: Callable[[], Awaitable[Any]]
-
-
-def ask(step: Step) -> Any:
-    """Take a step."""
-    return step.call()
-
-
-async def aask(step: Step) -> Any:
-    """Take a step, for asyncio."""
-    return await step.acall()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Miss:
-    """Why there is no answer, and what keeping one can use.
-
-    Attributes:
-        reason: Why, without anything a user wrote.
-        vector: The question's embedding.
-        near: What is nearest to it.
-        decision: What was decided where answers are accepted by a learned rule.
-        started: When the look-up ended, by a monotonic clock, in seconds.
-    """
-
-    reason: str
-    vector: Floats | None = None
-    near: Sequence[Near] = ()
-    decision: Decision | None = None
-    started: float = field(default_factory=time.perf_counter)
-
-    @property
-    def action(self) -> str:
-        """In a word, what the cache did."""
-        return "explored" if self.decision and self.decision.explored else "missed"
-
-
-@dataclass(slots=True)
-class Health:
-    """Whether the cache works, so that a failure is not logged all the time."""
-
-    failing: bool = False
-
-    def works(self) -> None:
-        """Take note that it does."""
-        self.failing = False
-
-    def fails(self, error: Exception) -> None:
-        """Say why it does not, if it did before."""
-        # Of other errors, the text may hold what a user wrote.
-        why = str(error) if isinstance(error, LeanError) else type(error).__name__
-        level = logging.DEBUG if self.failing else logging.WARNING
-        logger.log(level, "The cache failed, and the model is asked: %s", why)
-        self.failing = True
+_NO_TENANT = (
+    "A call without a tenant is not cached: say whom it is for, in the metadata of the "
+    "call or with scope(), under the name that tenant_by= has."
+)
+_SAMPLED = (
+    "A call with a temperature above 0 is not cached: give SemanticCache(sampled=True) "
+    "if one of its answers is as good as another."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,19 +106,20 @@ class Lookups:
             llm_string: The model and its parameters.
             tenant: Whom it is for; of no account where all share.
         """
-        if inside.get() or (tenant is None and not self.shared):
+        if verifying.get() or not is_written_out(prompt):
+            return None
+        if tenant is None and not self.shared:
+            self.health.says_once(_NO_TENANT)
             return None
         if is_sampled(llm_string) and not self.keeping.sampled:
+            self.health.says_once(_SAMPLED)
             return None
-        if not is_written_out(prompt):
-            return None
+        embeddings = self.embeddings
         return read_prompt(
             prompt,
             llm_string,
-            tenant=() if self.shared or tenant is None else (tenant,),
-            embeddings=""
-            if self.embeddings is None
-            else embeddings_name(self.embeddings),
+            tenant=None if self.shared else tenant,
+            embeddings="" if embeddings is None else embeddings_name(embeddings),
         )
 
     def look_up(self, asked: Asked) -> Generator[Step, Any, Hit | Miss]:
@@ -212,7 +154,7 @@ class Lookups:
             miss: What the look-up said.
             model: The model that answered.
             provider: Its provider.
-            tags: What invalidates the answer.
+            tags: What invalidates the answer, beside its tenant.
 
         Returns:
             What is kept; None where it is not worth it, or could not be.
@@ -230,22 +172,23 @@ class Lookups:
         )
         if not self.keeping.keeps(answers):
             return None
+        tenants = [] if asked.tenant is None else [tenant_tag(asked.tenant)]
         try:
             value = to_text(record)
             label = yield from self._label(asked, record, miss)
             vector = miss.vector
             if vector is None and asked.question is not None and self.embeddings:
                 # The look-up failed; without a vector nobody asks for it otherwise.
-                vector = yield from _vector(self.embeddings, asked.question)
+                vector = yield from embedding(self.embeddings, asked.question)
             item = Item(
                 key=asked.key,
                 value=value,
                 label=label,
                 vector=vector,
                 seconds=self.ttl,
-                tags=tuple(tags),
+                tags=(*map(own_tag, tags), *tenants),
             )
-            yield _step(self.store.put, self.store.aput, asked.partition, item)
+            yield Step.of(self.store.put, self.store.aput, asked.partition, item)
         except Exception as error:
             self._failed(error)
             return None
@@ -255,36 +198,97 @@ class Lookups:
         record = yield from self._record(asked.partition, asked.key)
         if record is not None:
             return self._hit(record)
-        if asked.question is None or self.embeddings is None:
-            return Miss(reason=_ALONE if asked.question is None else _NONE_NEAR)
-        vector = yield from _vector(self.embeddings, asked.question)
+        question = asked.question
+        if question is None or self.embeddings is None:
+            return Miss(reason=_ALONE if question is None else _NONE_NEAR)
+        vector = yield from embedding(self.embeddings, question)
         if vector is None:
             return Miss(reason=_NONE_NEAR)
-        count = self.rules.neighbours if self.rules else _TRIED
-        near: list[Near] = yield _step(
-            self.store.nearest, self.store.anearest, asked.partition, vector, count
+        store, count = self.store, self.rules.neighbours if self.rules else _TRIED
+        near: list[Near] = yield Step.of(
+            store.nearest, store.anearest, asked.partition, vector, count
         )
-        decision = None
-        acceptable = [one for one in near if one.similarity >= self.threshold]
         if self.rules is not None:
-            decision = yield from self._decide(self.rules, asked.partition, near)
-            acceptable = [decision.candidate] if decision.candidate else []
+            return (yield from self._by_rule(self.rules, asked, question, vector, near))
+        return (yield from self._by_threshold(asked, question, vector, near))
+
+    def _by_threshold(
+        self, asked: Asked, question: str, vector: Floats, near: Sequence[Near]
+    ) -> Generator[Step, Any, Hit | Miss]:
+        """Serve the nearest that is close enough, or in the same words."""
         reason = _NONE_NEAR
-        for candidate in acceptable:
+        for place, candidate in enumerate(near):
+            close = candidate.similarity >= self.threshold
+            if not close and (place or candidate.similarity < _SAME_WORDS_FROM):
+                break
             record = yield from self._record(asked.partition, candidate.key)
             if record is None:
                 continue
-            veto = differs(asked.question, record.question, self.vetoes)
-            if veto is not None:
-                decision, reason = None, veto
-                continue
-            if decision is not None and not decision.serve:
-                reason = _EXPLORED if decision.explored else _NONE_NEAR
-                continue
-            if (yield from self._verified(asked.question, record, candidate)):
+            if not close and not same_words(question, record.question):
+                break
+            reason = yield from self._refusal(question, record, candidate)
+            if not reason:
                 return self._hit(record, candidate.similarity)
-            decision, reason = None, _REFUSED
-        return Miss(reason=reason, vector=vector, near=near, decision=decision)
+        return Miss(reason=reason, vector=vector, near=near)
+
+    def _by_rule(
+        self,
+        rules: Rules,
+        asked: Asked,
+        question: str,
+        vector: Floats,
+        near: Sequence[Near],
+    ) -> Generator[Step, Any, Hit | Miss]:
+        """Have the rule that was learned decide, where words are not the same."""
+        record = yield from self._in_same_words(asked.partition, question, near)
+        if record is not None:
+            return self._hit(record, near[0].similarity)
+        decision = yield from self._decide(rules, asked.partition, near)
+        candidate = decision.candidate
+        if candidate is not None:
+            record = yield from self._record(asked.partition, candidate.key)
+        if candidate is None or record is None:
+            return Miss(reason=_NONE_NEAR, vector=vector, near=near)
+        if not decision.serve:
+            veto = differs(question, record.question, self.vetoes)
+            reason = veto or (_EXPLORED if decision.explored else _NONE_NEAR)
+            # What is vetoed is never served, and would teach the rule another world.
+            taught = None if veto else decision
+            return Miss(reason=reason, vector=vector, near=near, decision=taught)
+        reason = yield from self._refusal(question, record, candidate)
+        if reason:
+            return Miss(reason=reason, vector=vector, near=near)
+        return self._hit(record, candidate.similarity)
+
+    def _in_same_words(
+        self, partition: str, question: str, near: Sequence[Near]
+    ) -> Generator[Step, Any, Record | None]:
+        """The nearest, if it is the same but for white space, case and punctuation."""
+        if not near or near[0].similarity < _SAME_WORDS_FROM:
+            return None
+        record = yield from self._record(partition, near[0].key)
+        if record is None or not same_words(question, record.question):
+            return None
+        refused = yield from self._refusal(question, record, near[0])
+        return None if refused else record
+
+    def _refusal(
+        self, question: str, record: Record, near: Near
+    ) -> Generator[Step, Any, str]:
+        """Why an answer that is near may not be served; empty if it may."""
+        veto = differs(question, record.question, self.vetoes)
+        if veto is not None or self.verify is None:
+            return veto or ""
+        candidate = Candidate(question, record.question, record.text, near.similarity)
+        try:
+            verdict = yield verification(self.verify, candidate)
+        except Exception as error:
+            logger.warning("The verifier failed: %s", in_short(error))
+            return "the verifier failed"
+        if not isinstance(verdict, bool):
+            kind = type(verdict).__name__
+            self.health.says_once(f"A verifier says True or False, not {kind}.")
+        return "" if verdict is True else _REFUSED
 
     def _hit(self, record: Record, similarity: float | None = None) -> Hit:
         return Hit(
@@ -296,14 +300,15 @@ class Lookups:
 
     def _record(self, partition: str, key: str) -> Generator[Step, Any, Record | None]:
         """What is kept under a key; what cannot be read is removed."""
-        text = yield _step(self.store.get, self.store.aget, partition, key)
+        store = self.store
+        text = yield Step.of(store.get, store.aget, partition, key)
         if text is None:
             return None
         try:
             return from_text(text)
         except CorruptRecordError:
             logger.warning("An answer in the cache could not be read and is removed.")
-            yield _step(self.store.remove, self.store.aremove, partition, key)
+            yield Step.of(store.remove, store.aremove, partition, key)
             return None
 
     def _decide(
@@ -311,21 +316,9 @@ class Lookups:
     ) -> Generator[Step, Any, Decision]:
         if rules.wants_lessons(partition):
             store = self.store
-            lessons = yield _step(store.lessons, store.alessons, partition)
+            lessons = yield Step.of(store.lessons, store.alessons, partition)
             rules.restore(partition, lessons)
         return rules.decide(partition, near)
-
-    def _verified(
-        self, question: str, record: Record, near: Near
-    ) -> Generator[Step, Any, bool]:
-        if self.verify is None:
-            return True
-        candidate = Candidate(question, record.question, record.text, near.similarity)
-        try:
-            return bool((yield _verification(self.verify, candidate)))
-        except Exception as error:
-            logger.warning("The verifier failed: %s", type(error).__name__)
-            return False
 
     def _label(
         self, asked: Asked, record: Record, miss: Miss
@@ -337,6 +330,7 @@ class Lookups:
         if self.rules is None:
             return asked.key
         candidate = miss.decision.candidate if miss.decision else None
+        answer = answer_text(record.answers)
         compared: set[str] = set()
         for near in [*([candidate] if candidate else []), *miss.near]:
             if near.label in compared or len(compared) == _COMPARED:
@@ -345,13 +339,12 @@ class Lookups:
             other = yield from self._record(asked.partition, near.key)
             if other is None:
                 continue
-            same = partial(self.same_answer, answer_text(record.answers), other.text)
-            is_same = bool((yield Step(same, partial(asyncio.to_thread, same))))
+            same = bool((yield Step.in_thread(self.same_answer, answer, other.text)))
             if near is candidate and miss.decision is not None:
-                lesson = self.rules.learn(asked.partition, miss.decision, is_same)
+                lesson = self.rules.learn(asked.partition, miss.decision, same)
                 store = self.store
-                yield _step(store.teach, store.ateach, asked.partition, [lesson])
-            if is_same:
+                yield Step.of(store.teach, store.ateach, asked.partition, [lesson])
+            if same:
                 return near.label
         return asked.key
 
@@ -362,41 +355,11 @@ class Lookups:
         self.health.fails(error)
 
 
-def _vector(
-    embeddings: Embeddings, question: str
-) -> Generator[Step, Any, Floats | None]:
-    """The embedding of a question, of length 1; None where it has no direction."""
-    given = yield _step(embeddings.embed_query, embeddings.aembed_query, question)
-    [vector] = as_vectors([given], 1)
-    length = float(np.linalg.norm(vector))
-    return vector / length if length > 0 else None
+def own_tag(tag: str) -> str:
+    """A tag of an application, which is never one of a tenant."""
+    return f"tag:{tag}"
 
 
-def _step(
-    call: Callable[..., Any], acall: Callable[..., Awaitable[Any]], *args: Any
-) -> Step:
-    return Step(partial(call, *args), partial(acall, *args))
-
-
-def _verification(verify: Verify, candidate: Candidate) -> Step:
-    """Ask a verifier; what it calls is the cache's own call, and is not cached."""
-
-    def call() -> Any:
-        token = inside.set(True)
-        try:
-            if isinstance(verify, Runnable):
-                return verify.invoke(candidate, own_call(ensure_config(), LEVER))
-            return verify(candidate)
-        finally:
-            inside.reset(token)
-
-    async def acall() -> Any:
-        if not isinstance(verify, Runnable):
-            return await asyncio.to_thread(call)
-        token = inside.set(True)
-        try:
-            return await verify.ainvoke(candidate, own_call(ensure_config(), LEVER))
-        finally:
-            inside.reset(token)
-
-    return Step(call, acall)
+def tenant_tag(tenant: str) -> str:
+    """What all answers of a tenant are tagged with."""
+    return f"tenant:{tenant}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -69,7 +69,9 @@ class Hit:
         message = first.message if isinstance(first, ChatGeneration) else None
         if not isinstance(message, AIMessage):
             return AIMessage(first.text)
-        usage = {**(message.usage_metadata or {}), "total_cost": 0}
+        if message.usage_metadata is None:
+            return message
+        usage = {**message.usage_metadata, "total_cost": 0}
         return message.model_copy(update={"usage_metadata": usage})
 
     def saved(self, prices: PriceBook) -> Decimal | None:
@@ -102,20 +104,6 @@ class Hit:
                 saved_usd=None if saved is None else f"{saved.normalize():f}",
             )
         return ChatGeneration(message=message, generation_info=answer.generation_info)
-
-
-def mark_missed(answers: Sequence[Generation], *, action: str, reason: str) -> None:
-    """Say on a fresh answer that the cache had none, so that a ledger can count it.
-
-    Args:
-        answers: What the model answered; the first is marked.
-        action: `missed` or `explored`.
-        reason: Why, without anything a user wrote.
-    """
-    first = answers[0] if answers else None
-    message = first.message if isinstance(first, ChatGeneration) else None
-    if isinstance(message, AIMessage):
-        note(message, lever=LEVER, action=action, reason=reason)
 
 
 def pieces(message: AIMessage) -> Iterator[AIMessageChunk]:

@@ -19,7 +19,8 @@ from langchain_core.messages import BaseMessage
 
 from langchain_lean.messages import EXAMPLE_NAMES
 
-_LONGEST = 1_000  # characters; more is no question, but a text with one in it
+_LONGEST = 400  # characters; more is no question, but a text with one in it
+_FORM = re.compile(r":\s|[\n\r]")  # of a text that is filled into a template
 _OWN = ("id", "response_metadata", "usage_metadata")  # differ from run to run
 _PLAIN = {"type", "text", "id", "cache_control"}
 _TEMPERATURE = re.compile(r"""['"]temperature['"]\s*[:,]\s*(\d+(?:\.\d*)?)""")
@@ -35,13 +36,16 @@ class Asked:
         partition: A digest of all that must be the same for two questions to have one
             answer: tenant, model and parameters, system prompt and examples.
         key: A digest of the rest of the prompt.
-        question: The text of its only human message; None where other messages or
-            media stand beside it, and the key alone decides.
+        question: The text of its only human message, where that is a question; None
+            where other messages, media or instructions stand beside it, and the key
+            alone decides.
+        tenant: Whom it is for; None where all share.
     """
 
     partition: str
     key: str
     question: str | None
+    tenant: str | None = None
 
     @property
     def id(self) -> str:
@@ -59,14 +63,14 @@ def prompt_string(messages: Sequence[BaseMessage]) -> str:
 
 
 def read_prompt(
-    prompt: str, llm_string: str, *, tenant: Sequence[str], embeddings: str
+    prompt: str, llm_string: str, *, tenant: str | None, embeddings: str
 ) -> Asked:
     """Read a prompt.
 
     Args:
         prompt: As LangChain gives it to a cache.
         llm_string: The model and its parameters, tools among them.
-        tenant: What names the tenant; empty for all who share.
+        tenant: What names the tenant; None for all who share.
         embeddings: What names the embeddings, whose vectors compare with no others.
 
     Returns:
@@ -74,15 +78,15 @@ def read_prompt(
     """
     messages = _messages(prompt)
     if messages is None:
-        partition = _digest([*tenant], llm_string, embeddings, None)
-        return Asked(partition, _digest(prompt), None)
+        partition = _digest(tenant, llm_string, embeddings, None)
+        return Asked(partition, _digest(prompt), None, tenant)
     count = next(
         (i for i, message in enumerate(messages) if not _is_static(message)),
         len(messages),
     )
     static, rest = messages[:count], messages[count:]
-    partition = _digest([*tenant], llm_string, embeddings, static)
-    return Asked(partition, _digest(rest), _question(rest))
+    partition = _digest(tenant, llm_string, embeddings, static)
+    return Asked(partition, _digest(rest), _question(rest), tenant)
 
 
 def is_written_out(prompt: str) -> bool:
@@ -120,11 +124,18 @@ def _is_static(message: _Message) -> bool:
 
 
 def _question(messages: Sequence[_Message]) -> str | None:
+    """What is asked, if that is all there is.
+
+    A text with line breaks, or with something behind a colon, holds what is asked about
+    (a document, a review to classify): two of them are near to each other because of
+    what they have in common, and not because they ask the same.
+    """
     if len(messages) != 1 or messages[0].keys() - {"type", "content"}:
         return None
     [message] = messages
     text = _text(message.get("content")) if message.get("type") == "human" else None
-    return text if text and text.strip() and len(text) <= _LONGEST else None
+    text = (text or "").strip()
+    return text if text and len(text) <= _LONGEST and not _FORM.search(text) else None
 
 
 def _text(content: object) -> str | None:

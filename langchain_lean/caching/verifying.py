@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,7 @@ class Candidate:
     similarity: float
 
 
-Verify = Callable[[Candidate], bool] | Runnable[Candidate, bool]
+Verify = Callable[[Candidate], bool | Awaitable[bool]] | Runnable[Candidate, bool]
 """Says whether a candidate may be served; a Runnable is asked as a part of the run."""
 
 

@@ -46,7 +46,7 @@ class Ours(CachePeer):
             asked = read_prompt(
                 self.prompt(question),
                 self.llm_string,
-                tenant=(),
+                tenant=None,
                 embeddings=embeddings_name(self._embeddings),
             )
             record = Record(

@@ -57,7 +57,7 @@ def asked_by(tenant: str, question: str) -> Asked:
     prompt = prompt_string([HumanMessage(question)])
     llm_string = answering(lambda _: "")._get_llm_string(stop=None)
     embeddings = embeddings_name(DigestEmbeddings())
-    return read_prompt(prompt, llm_string, tenant=[tenant], embeddings=embeddings)
+    return read_prompt(prompt, llm_string, tenant=tenant, embeddings=embeddings)
 
 
 def answering(answer: Callable[[Sequence[BaseMessage]], str]) -> ScriptedChatModel:

@@ -27,7 +27,6 @@ def every_option(embeddings: Embeddings, haiku: BaseChatModel) -> None:
     cache = SemanticCache(
         embeddings,
         store="redis://localhost:6379/0",
-        threshold=0.9,
         max_error_rate=0.02,
         same_answer=lambda one, other: one.split() == other.split(),
         ttl=3600,
@@ -45,7 +44,9 @@ def every_option(embeddings: Embeddings, haiku: BaseChatModel) -> None:
         clock=lambda: 0.0,
     )
     assert_type(cache, SemanticCache)
-    SemanticCache(embeddings, verify=ask_model(haiku), store=MemoryCacheStore())
+    SemanticCache(
+        embeddings, threshold=0.9, verify=ask_model(haiku), store=MemoryCacheStore()
+    )
     SemanticCache(on_error="ignore")  # type: ignore[arg-type]
     assert_type(differs("one", "other"), str | None)
 
@@ -54,7 +55,7 @@ def in_a_model(cache: SemanticCache, model: BaseChatModel) -> None:
     base: BaseCache = cache
     set_llm_cache(base)
     assert_type(cache.invalidate(tag="prices"), int)
-    cache.invalidate("prices")  # type: ignore[call-arg]
+    assert_type(cache.invalidate(tenant="ada"), int)
     cache.clear()
 
 
@@ -65,6 +66,7 @@ def around_a_model(
     assert_type(cached, CachedModel)
     runnable: Runnable[Any, Any] = cached
     assert_type(cached.bind_tools([]), CachedModel)
+    assert_type(cached.with_structured_output(dict), Runnable[Any, Any])
     assert_type(cache.model(runnable, identity="desk").model, Runnable[Any, Any])
     cache.model("gpt-5")  # type: ignore[arg-type]
 

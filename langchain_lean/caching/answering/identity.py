@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableSequence
 from langchain_core.runnables.base import RunnableBindingBase
 
 from langchain_lean.budgets.model import BudgetedModel
@@ -65,6 +67,29 @@ class Identity:
             msg = "Bind the tools first: cache.model(model.bind_tools(tools))."
             raise ConfigurationError(msg)
         return replace(self, model=model.bind_tools(tools, **options))
+
+    def with_schema(
+        self, schema: Any, options: Mapping[str, Any]
+    ) -> tuple[Identity, Runnable[Any, Any]]:
+        """The same with answers of a schema, and what reads them.
+
+        Raises:
+            ConfigurationError: If the model has no such answers, or another form.
+        """
+        model: Any = self.model
+        try:
+            structured = model.with_structured_output(schema, **options)
+        except (AttributeError, NotImplementedError):
+            structured = None
+        steps = structured.steps if isinstance(structured, RunnableSequence) else []
+        if self.name is not None or not steps or not _is_chat_model(steps[0]):
+            msg = (
+                "The model has no structured output that can be cached: put a parser "
+                "behind the cached model instead."
+            )
+            raise ConfigurationError(msg)
+        first, parser, *others = steps
+        return replace(self, model=first), reduce(or_, others, parser)
 
     def llm_string(self, options: Mapping[str, Any]) -> str:
         """The model and its parameters, as LangChain writes it for a cache.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from langchain_core.callbacks import (
@@ -19,9 +19,11 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_lean.accounting.attribution import attributed
 from langchain_lean.caching.answering.identity import Identity
 from langchain_lean.caching.answering.report import report_hit, report_miss
+from langchain_lean.caching.asking import Step, aask, ask
 from langchain_lean.caching.flights import Flights, Seat
-from langchain_lean.caching.lookups import Lookups, Miss, Step, aask, ask
+from langchain_lean.caching.lookups import Lookups
 from langchain_lean.caching.marks import Hit, pieces
+from langchain_lean.caching.misses import Miss
 from langchain_lean.caching.prompts import Asked, prompt_string
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.messages import not_taken, prompt_messages, state_messages
@@ -93,14 +95,21 @@ class CachedModel(OwnRun):
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Self:
         """The same with tools bound to its model."""
-        return type(self)(
-            self._lookups,
-            self._identity.with_tools(tools, kwargs),
-            self._flights,
-            tenant_by=self._tenant_by,
-            tags=self._tags,
-            messages_key=self._messages_key,
-        )
+        return self._with(self._identity.with_tools(tools, kwargs), self._lookups)
+
+    def with_structured_output(self, schema: Any, **kwargs: Any) -> Runnable[Any, Any]:
+        """Answers of a schema, in the way of its model; those are kept, too.
+
+        Args:
+            schema: What a chat model's `with_structured_output` takes.
+            kwargs: More of that; not `include_raw`.
+
+        Raises:
+            ConfigurationError: If the model has no such answers, or another form.
+        """
+        identity, parser = self._identity.with_schema(schema, kwargs)
+        keeping = replace(self._lookups.keeping, tool_calls=True)  # some models call it
+        return self._with(identity, replace(self._lookups, keeping=keeping)) | parser
 
     def stream(
         self,
@@ -143,7 +152,7 @@ class CachedModel(OwnRun):
                 return self._replayed(call, found)
             answer = self.model.invoke(call.sent, config, **kwargs)
             drive(self._kept(call.asked, found, answer, seat), ask)
-        return self._result(call, answer)
+        return self._result(call, self._marked(answer, found))
 
     async def _ainvoke(
         self,
@@ -162,7 +171,7 @@ class CachedModel(OwnRun):
                 return self._replayed(call, found)
             answer = await self.model.ainvoke(call.sent, config, **kwargs)
             await adrive(self._kept(call.asked, found, answer, seat), aask)
-        return self._result(call, answer)
+        return self._result(call, self._marked(answer, found))
 
     def _stream(
         self,
@@ -185,6 +194,7 @@ class CachedModel(OwnRun):
                 chunks.append(chunk)
                 yield chunk
             drive(self._kept(call.asked, found, _whole(chunks), seat), ask)
+            yield from _last_chunk(chunks, found)
 
     async def _astream(
         self,
@@ -210,6 +220,18 @@ class CachedModel(OwnRun):
                 yield chunk
             kept = self._kept(call.asked, found, _whole(chunks), seat)
             await adrive(kept, aask)
+            for chunk in _last_chunk(chunks, found):
+                yield chunk
+
+    def _with(self, identity: Identity, lookups: Lookups) -> Self:
+        return type(self)(
+            lookups,
+            identity,
+            self._flights,
+            tenant_by=self._tenant_by,
+            tags=self._tags,
+            messages_key=self._messages_key,
+        )
 
     def _call(
         self, given: Any, config: RunnableConfig, options: Mapping[str, Any]
@@ -278,11 +300,21 @@ class CachedModel(OwnRun):
             return answer
         return {self._messages_key: [answer]}
 
+    def _marked(self, given: Any, miss: Miss) -> Any:
+        """What a model or a graph gave, with why the cache did not: a copy."""
+        answer = self._answer_in(given)
+        metadata = dict(answer.response_metadata)
+        answer = answer.model_copy(update={"response_metadata": metadata})
+        miss.mark(answer)
+        if not isinstance(given, Mapping):
+            return answer
+        *before, _ = given[self._messages_key]
+        return {**given, self._messages_key: [*before, answer]}
+
     def _answer_in(self, given: Any) -> AIMessage:
         """The answer in what a model or a graph gave."""
         if isinstance(given, Mapping):
-            messages = given.get(self._messages_key) or [None]
-            given = messages[-1] if isinstance(messages, list) else messages
+            [*_, given] = given.get(self._messages_key) or [None]
         if isinstance(given, AIMessage):
             return given
         msg = (
@@ -294,6 +326,14 @@ class CachedModel(OwnRun):
 
 def _is_prompt(given: Any) -> bool:
     return isinstance(given, str | PromptValue | Sequence)
+
+
+def _last_chunk(chunks: Sequence[Any], miss: Miss) -> Iterator[AIMessageChunk]:
+    """The empty piece that says why the cache had no answer."""
+    if chunks and isinstance(chunks[-1], AIMessageChunk):
+        last = AIMessageChunk(content="", id=chunks[-1].id)
+        miss.mark(last)
+        yield last
 
 
 def _whole(chunks: Sequence[Any]) -> Any:

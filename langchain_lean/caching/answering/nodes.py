@@ -13,8 +13,10 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_lean.accounting.attribution import attributed
 from langchain_lean.caching.answering.pending import Pending
 from langchain_lean.caching.answering.report import report_hit, report_miss
-from langchain_lean.caching.lookups import Lookups, Miss, aask, ask
+from langchain_lean.caching.asking import aask, ask
+from langchain_lean.caching.lookups import Lookups
 from langchain_lean.caching.marks import LEVER, Hit, pieces
+from langchain_lean.caching.misses import Miss
 from langchain_lean.caching.prompts import Asked, prompt_string
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.messages import last_human_index, not_taken, state_messages

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from langchain_lean.caching.lookups import Miss
+from langchain_lean.caching.misses import Miss
 from langchain_lean.caching.prompts import Asked
 
 _MOST = 1_000  # a model that fails never answers

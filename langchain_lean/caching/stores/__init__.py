@@ -37,7 +37,10 @@ def open_store(
         from langchain_lean.caching.stores.redis import RedisCacheStore
 
         return RedisCacheStore(store, namespace=namespace, max_entries=max_entries)
-    named = scheme if rest else type(store).__name__
+    named = type(store).__name__
+    if isinstance(store, str):
+        named = f"{scheme}://" if rest else f"{store:.40}"
+        named = "that URL" if "@" in named else named  # there may be a password in it
     msg = (
         "A cache is kept in 'memory://', 'sqlite:///file.db' or "
         f"'redis://host:6379/0', not in {named!r}."

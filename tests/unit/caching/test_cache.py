@@ -164,6 +164,37 @@ class TestWhatIsFound:
         for _ in range(2):
             assert not lean(await ask(asked, [HumanMessage([picture])]))
 
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ("Rate this review: it is fine", "Rate this review: it is awful"),
+            ("Context\n\nWhat is it?", "Context\n\nWho is it?"),
+        ],
+    )
+    async def test_forms_that_are_filled_in_are_found_in_the_same_words_only(
+        self, ask: Ask, one: str, other: str
+    ) -> None:
+        asked = model(cache=semantic(threshold=0, vetoes=()))
+        await ask(asked, one)
+        assert lean(await ask(asked, other))["action"] == "missed"
+        assert lean(await ask(asked, one))["kind"] == "exact"
+
+    @pytest.mark.parametrize(
+        "other", ["where is MY card", " Where  is my card? ", "Where is my card!"]
+    )
+    async def test_case_spaces_and_punctuation_make_no_other_question(
+        self, ask: Ask, other: str
+    ) -> None:
+        class Bytes(WordEmbeddings):
+            def embed_query(self, text: str) -> list[float]:
+                return [1.0, float(len(text) + text.count("M") * 7)]
+
+        asked = model(cache=SemanticCache(Bytes(), threshold=1))
+        first = await ask(asked, CARD)
+        found = await ask(asked, other)
+        assert found.text == first.text
+        assert lean(found)["kind"] in ("exact", "semantic")
+
     async def test_a_question_in_blocks_of_text_is_found(self, ask: Ask) -> None:
         asked = model(cache=semantic())
         await ask(asked, CARD)
@@ -338,6 +369,29 @@ class TestSafety:
         assert candidate.cached_question == CARD
         assert candidate.answer == first.text
 
+    @pytest.mark.parametrize("said", ["no", "yes", None, 1])
+    async def test_a_verifier_that_says_neither_true_nor_false_serves_nothing(
+        self, ask: Ask, said: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        asked = model(cache=semantic(verify=lambda candidate: said))
+        await ask(asked, CARD)
+        assert lean(await ask(asked, CARD_TOO))["action"] == "missed"
+        assert "says True or False" in caplog.text
+
+    @pytest.mark.parametrize("verdict", [True, False])
+    async def test_an_async_verifier_is_waited_for_and_refuses_where_it_cannot_be(
+        self, ask: Ask, verdict: bool, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def verify(candidate: Candidate) -> bool:
+            return verdict
+
+        asked = model(cache=semantic(verify=verify))
+        await ask(asked, CARD)
+        found = lean(await ask(asked, CARD_TOO))
+        served = verdict and ask is ainvoke
+        assert found["action"] == ("hit" if served else "missed")
+        assert ("needs ainvoke" in caplog.text) is (ask is invoke)
+
     async def test_a_verifier_that_fails_serves_nothing(self, ask: Ask) -> None:
         def verify(candidate: Candidate) -> bool:
             raise TimeoutError
@@ -421,6 +475,30 @@ class TestTenants:
         with scope(user_id="ada"):
             await ask(asked, CARD)
         assert not lean(await ask(asked, CARD))
+
+    async def test_a_call_without_a_tenant_is_said_to_be_uncached_once(
+        self, ask: Ask, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        asked = model(cache=semantic(tenant_by="user_id"))
+        for _ in range(3):
+            await ask(asked, CARD)
+        assert caplog.text.count("without a tenant is not cached") == 1
+
+    async def test_all_answers_of_a_tenant_can_be_removed(self, ask: Ask) -> None:
+        cache = semantic(tenant_by="user_id", tags=["tenant:ada"])
+        asked = model(cache=cache)
+        for user in ("ada", "bob"):
+            with scope(user_id=user):
+                for question in (CARD, RATE):
+                    await ask(asked, question)
+        if ask is ainvoke:
+            assert await cache.ainvalidate(tenant="ada") == 2
+        else:
+            assert cache.invalidate(tenant="ada") == 2
+        with scope(user_id="ada"):
+            assert lean(await ask(asked, CARD))["action"] == "missed"
+        with scope(user_id="bob"):
+            assert lean(await ask(asked, CARD))["kind"] == "exact"
 
     async def test_a_tenant_reads_its_own_answers_only(self, ask: Ask) -> None:
         asked = model(cache=semantic(tenant_by="user_id", threshold=0))
@@ -539,6 +617,15 @@ class TestOptions:
         [
             ({"threshold": 1.5}, "threshold= is a number from 0 to 1"),
             ({"max_error_rate": -1}, "max_error_rate= is a number"),
+            ({"max_error_rate": 0}, "max_error_rate= is a number"),
+            ({"max_error_rate": 0.1, "threshold": 0.9}, "no threshold="),
+            ({"max_error_rate": 0.1, "embeddings": None}, "give it embeddings"),
+            ({"vetoes": None}, r"\(\) for none"),
+            ({"vetoes": [1]}, r"\(\) for none"),
+            ({"verify": model()}, "ask_model"),
+            ({"store": "cache.db"}, "not in 'cache.db'"),
+            ({"store": "redis:/user:secret@host"}, "not in 'that URL'"),
+            ({"embeddings": WordEmbeddings}, "local_embeddings"),
             ({"ttl": 0}, "ttl= is a number"),
             ({"max_entries": 0}, "max_entries= is a whole number"),
             ({"store": "mongodb://x"}, "'sqlite:///file.db' or 'redis://"),
@@ -556,6 +643,15 @@ class TestOptions:
         given = {"embeddings": WordEmbeddings(), **options}
         with pytest.raises(ConfigurationError, match=said):
             SemanticCache(given.pop("embeddings"), **given)
+
+    @pytest.mark.parametrize("given", [{}, {"tag": "a", "tenant": "b"}, {"tag": ""}])
+    def test_what_is_to_be_removed_must_be_said(self, given: dict[str, str]) -> None:
+        with pytest.raises(ConfigurationError, match="Say what to remove"):
+            semantic().invalidate(**given)
+
+    def test_clear_takes_no_part_for_the_whole(self) -> None:
+        with pytest.raises(ConfigurationError, match="clear\\(\\) removes everything"):
+            semantic().clear(user_id="ada")
 
     async def test_update_without_a_look_up_keeps_the_answer(self) -> None:
         cache = semantic()

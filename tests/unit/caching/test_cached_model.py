@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.messages.tool import tool_call
 from langchain_core.output_parsers import StrOutputParser
@@ -17,9 +18,11 @@ from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
+from pydantic import BaseModel
 
 from langchain_lean import (
     Budget,
+    BudgetExceededError,
     BudgetGuard,
     EscalationRouter,
     TokenLedger,
@@ -122,6 +125,25 @@ class TestInEveryForm:
         assert answers[0] == answers[1]
         assert len(inner.calls) == 1
 
+    async def test_a_fresh_answer_says_why_the_cache_had_none(self, ask: Ask) -> None:
+        cached = semantic(threshold=0.95).model(model())
+        assert lean(await ask(cached, CARD)) == {
+            "lever": "cache",
+            "action": "missed",
+            "reason": "no question that is close enough was asked before",
+            "similarity": None,
+        }
+        found = await ask(cached, CARD_TOO)
+        assert lean(found)["similarity"] == pytest.approx(0.894, abs=0.001)
+
+    async def test_an_answer_without_usage_comes_again(self, ask: Ask) -> None:
+        silent = FakeListChatModel(responses=["one two three four five", "other"])
+        cached = semantic().model(silent)
+        await ask(cached, CARD)
+        found = await ask(cached, CARD)
+        assert found.text == "one two three four five"
+        assert found.usage_metadata is None
+
     async def test_a_model_that_fails_raises_and_keeps_nothing(self, ask: Ask) -> None:
         cached = semantic().model(model(TimeoutError("no answer")))
         for _ in range(2):
@@ -159,7 +181,7 @@ class TestStreams:
         stream = cached.stream(CARD)
         next(stream)
         stream.close()
-        assert not lean(cached.invoke(CARD))
+        assert lean(cached.invoke(CARD))["action"] == "missed"
         assert len(inner.calls) == 2
 
     async def test_a_graph_shows_a_hit_in_pieces_once(self) -> None:
@@ -233,7 +255,8 @@ class TestWhoIsAsked:
         cached = semantic().model(guard.model(inner))
         first = await ask(cached, CARD)
         assert (await ask(cached, CARD)).text == first.text
-        assert lean(await ask(semantic().model(inner), CARD)) == {}
+        with pytest.raises(BudgetExceededError):
+            await ask(cached, RATE)
 
     async def test_a_router_needs_an_identity(self, ask: Ask) -> None:
         router = EscalationRouter(
@@ -273,6 +296,42 @@ class TestWhoIsAsked:
             semantic().model(given)
 
 
+class Refund(BaseModel):
+    """A refund."""
+
+    order: int
+
+
+@both
+class TestStructuredOutput:
+    async def test_answers_of_a_schema_are_kept(self, ask: Ask) -> None:
+        inner = model({"order": 7})
+        cached = semantic().model(inner).with_structured_output(Refund)
+        answers = [await ask(cached, CARD) for _ in range(2)]
+        assert answers == [Refund(order=7)] * 2
+        assert len(inner.calls) == 1
+
+    async def test_another_schema_misses(self, ask: Ask) -> None:
+        class Order(BaseModel):
+            """An order."""
+
+            order: int
+
+        inner = model({"order": 7})
+        for schema in (Refund, Order):
+            cached = semantic().model(inner).with_structured_output(schema)
+            await ask(cached, CARD)
+        assert len(inner.calls) == 2
+
+    async def test_what_has_no_such_answers_is_refused(self, ask: Ask) -> None:
+        for cached, more in (
+            (semantic().model(RunnableLambda(str), identity="x"), {}),
+            (semantic().model(model({"order": 7})), {"include_raw": True}),
+        ):
+            with pytest.raises(ConfigurationError, match="put a parser behind"):
+                cached.with_structured_output(Refund, **more)
+
+
 @both
 class TestTenants:
     async def test_the_tenant_comes_from_the_metadata_of_the_call(
@@ -283,7 +342,7 @@ class TestTenants:
             cached.with_config(metadata={"user_id": user}) for user in ("ada", "bob")
         )
         await ask(ada, CARD)
-        assert not lean(await ask(bob, CARD_TOO))
+        assert lean(await ask(bob, CARD_TOO))["action"] == "missed"
         assert lean(await ask(ada, CARD_TOO))["kind"] == "semantic"
 
     async def test_the_tenant_comes_from_the_scope_or_the_graph(self, ask: Ask) -> None:
@@ -308,7 +367,7 @@ async def test_tags_of_a_model_invalidate_its_answers(ask: Ask) -> None:
     await ask(prices, CARD)
     await ask(other, RATE)
     assert cache.invalidate(tag="prices") == 1
-    assert not lean(await ask(prices, CARD))
+    assert lean(await ask(prices, CARD))["action"] == "missed"
     assert cache.invalidate(tag="all") == 2
 
 
@@ -400,7 +459,7 @@ class TestTheSameAtTheSameTime:
             assert gate.entered.wait(_WAIT)
             second = pool.submit(run_in_context(cached.invoke), CARD)
             gate.open.set()
-            assert lean(first.result(_WAIT)) == {}
+            assert lean(first.result(_WAIT))["action"] == "missed"
             assert lean(second.result(_WAIT))["kind"] == "exact"
         assert ledger.savings().levers["cache"].count == 1
 

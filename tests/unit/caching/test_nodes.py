@@ -70,6 +70,13 @@ class TestNodes:
         saved = ledger.savings().levers["cache"]
         assert (saved.count, saved.misses) == (1, 2)
 
+    async def test_a_route_is_a_miss_where_the_last_answer_is_no_hit(
+        self, ask: Ask
+    ) -> None:
+        nodes = semantic().nodes("desk")
+        assert nodes.route({"messages": []}) == "miss"
+        assert nodes.route(asking(CARD)) == "miss"
+
     async def test_tenants_are_apart(self, ask: Ask) -> None:
         inner = model()
         graph = desk(semantic(tenant_by="user_id"), inner)

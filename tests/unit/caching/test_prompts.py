@@ -31,7 +31,7 @@ def asked(
     messages: list[BaseMessage],
     llm: str = "llm",
     *,
-    tenant: tuple[str, ...] = (),
+    tenant: str | None = None,
     embeddings: str = "",
 ) -> Asked:
     prompt = prompt_string(messages)
@@ -46,7 +46,7 @@ def test_partitions_are_apart_for_all_that_differ(
         asked(
             [SystemMessage(system), HumanMessage("Why?")],
             llm,
-            tenant=(tenant,),
+            tenant=tenant,
             embeddings=embeddings,
         ).partition
         for system, llm, tenant, embeddings in given
@@ -57,13 +57,13 @@ def test_partitions_are_apart_for_all_that_differ(
 @given(TEXTS, TEXTS)
 def test_a_tenant_is_never_the_shared_partition(tenant: str, llm: str) -> None:
     prompt = [HumanMessage("Why?")]
-    assert asked(prompt, llm, tenant=(tenant,)) != asked(prompt, llm)
+    assert asked(prompt, llm, tenant=tenant) != asked(prompt, llm)
 
 
 @given(st.text())
 def test_any_text_is_a_prompt(text: str) -> None:
-    found = read_prompt(text, "llm", tenant=(), embeddings="")
-    other = read_prompt(f"{text} ", "llm", tenant=(), embeddings="")
+    found = read_prompt(text, "llm", tenant=None, embeddings="")
+    other = read_prompt(f"{text} ", "llm", tenant=None, embeddings="")
     assert found.question is None
     assert found.partition == other.partition
     assert found.key != other.key
@@ -71,7 +71,9 @@ def test_any_text_is_a_prompt(text: str) -> None:
 
 @given(st.recursive(st.none() | st.booleans() | TEXTS, st.lists, max_leaves=10))
 def test_json_that_is_no_list_of_messages_is_a_text(value: object) -> None:
-    assert read_prompt(json.dumps(value), "", tenant=(), embeddings="").question is None
+    assert (
+        read_prompt(json.dumps(value), "", tenant=None, embeddings="").question is None
+    )
 
 
 def test_what_differs_from_run_to_run_makes_no_difference() -> None:
@@ -101,7 +103,9 @@ def test_what_differs_from_run_to_run_makes_no_difference() -> None:
         [SystemMessage("Be kind.")],
         [HumanMessage("")],
         [HumanMessage(" \n")],
-        [HumanMessage("x" * 1001)],
+        [HumanMessage("x" * 401)],
+        [HumanMessage("Translate into French: We like your offer.")],
+        [HumanMessage("Context\n\nWhy?")],
         [HumanMessage("Why?", name="bob")],
         [HumanMessage("Why?"), SystemMessage("Be kind.")],
         [HumanMessage("Hi"), HumanMessage("Why?")],
@@ -130,6 +134,7 @@ def test_only_a_single_question_in_words_can_be_compared(
     "content",
     [
         "Why?",
+        " Why?\n",
         ["Why?"],
         [{"type": "text", "text": "Why?"}],
         [{"type": "text", "text": "Why?", "cache_control": {"type": "ephemeral"}}],

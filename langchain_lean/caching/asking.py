@@ -1,0 +1,105 @@
+"""What a look-up asks outside of itself, in both forms."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
+from inspect import iscoroutinefunction
+from typing import Any
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+from langchain_core.runnables import Runnable
+from langchain_core.runnables.config import ensure_config
+
+from langchain_lean.caching.marks import LEVER
+from langchain_lean.caching.verifying import Candidate, Verify
+from langchain_lean.errors import ConfigurationError
+from langchain_lean.models import own_call
+from langchain_lean.vectors import Floats, as_vectors
+
+verifying: ContextVar[bool] = ContextVar("langchain_lean_cache_verifies", default=False)
+"""A verifier is at work, whose own model calls are not to be cached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that is asked outside.
+
+    Attributes:
+        call: Asks.
+        acall: Asks, for asyncio.
+    """
+
+    call: Callable[[], Any]
+    acall: Callable[[], Awaitable[Any]]
+
+    @classmethod
+    def of(
+        cls, call: Callable[..., Any], acall: Callable[..., Awaitable[Any]], *args: Any
+    ) -> Step:
+        """Ask for the same in both forms."""
+        return cls(partial(call, *args), partial(acall, *args))
+
+    @classmethod
+    def in_thread(cls, call: Callable[..., Any], *args: Any) -> Step:
+        """Ask for what has no form for asyncio and may take long."""
+        return cls.of(call, partial(asyncio.to_thread, call), *args)
+
+
+def ask(step: Step) -> Any:
+    """Take a step."""
+    return step.call()
+
+
+async def aask(step: Step) -> Any:
+    """Take a step, for asyncio."""
+    return await step.acall()
+
+
+def embedding(
+    embeddings: Embeddings, question: str
+) -> Generator[Step, Any, Floats | None]:
+    """The embedding of a question, of length 1; None where it has no direction."""
+    given = yield Step.of(embeddings.embed_query, embeddings.aembed_query, question)
+    [vector] = as_vectors([given], 1)
+    length = float(np.linalg.norm(vector))
+    return vector / length if length > 0 else None
+
+
+def verification(verify: Verify, candidate: Candidate) -> Step:
+    """Ask a verifier; what it calls is the cache's own call, and is not cached."""
+
+    def call() -> Any:
+        if isinstance(verify, Runnable):
+            return verify.invoke(candidate, own_call(ensure_config(), LEVER))
+        if iscoroutinefunction(verify):
+            msg = "An async verify= needs ainvoke or astream: give a plain function."
+            raise ConfigurationError(msg)
+        return verify(candidate)
+
+    async def acall() -> Any:
+        if isinstance(verify, Runnable):
+            return await verify.ainvoke(candidate, own_call(ensure_config(), LEVER))
+        if iscoroutinefunction(verify):
+            return await verify(candidate)
+        return await asyncio.to_thread(verify, candidate)
+
+    def marked() -> Any:
+        token = verifying.set(True)
+        try:
+            return call()
+        finally:
+            verifying.reset(token)
+
+    async def amarked() -> Any:
+        token = verifying.set(True)
+        try:
+            return await acall()
+        finally:
+            verifying.reset(token)
+
+    return Step(marked, amarked)
