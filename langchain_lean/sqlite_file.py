@@ -49,11 +49,15 @@ class SQLiteFile:
     Args:
         path: The file; made at its first use if it is not there.
         schema: What it must be.
+        wait: Seconds to wait for another process that holds the file.
     """
 
-    def __init__(self, path: str | Path, schema: Schema) -> None:
+    def __init__(
+        self, path: str | Path, schema: Schema, *, wait: float = _WAIT
+    ) -> None:
         self.path = Path(path).absolute()
         self.schema = schema
+        self.wait = wait
         self._connection: sqlite3.Connection | None = None
         self._lock = threading.RLock()
         self._depth = 0  # above 1 where the garbage collector runs code of ours inside
@@ -126,7 +130,7 @@ class SQLiteFile:
             try:
                 self._depth = depth + 1
                 if self._connection is None:
-                    self._connection = _connect(self.path, self.schema)
+                    self._connection = _connect(self.path, self.schema, self.wait)
                 yield self._connection
             except _BAD_VALUES as error:
                 msg = f"A value cannot be kept in {str(self.path)!r}: {error}."
@@ -139,7 +143,7 @@ class SQLiteFile:
                 self._depth = depth
 
 
-def _connect(path: Path, schema: Schema) -> sqlite3.Connection:
+def _connect(path: Path, schema: Schema, wait: float) -> sqlite3.Connection:
     if not path.parent.is_dir():
         msg = (
             f"There is no folder {str(path.parent)!r} for the {schema.kind}; "
@@ -147,18 +151,20 @@ def _connect(path: Path, schema: Schema) -> sqlite3.Connection:
         )
         raise StorageError(msg)
     connection = sqlite3.connect(
-        path, timeout=_WAIT, isolation_level=None, check_same_thread=False
+        path, timeout=wait, isolation_level=None, check_same_thread=False
     )
     connection.row_factory = sqlite3.Row
     try:
-        _prepare(connection, path, schema)
+        _prepare(connection, path, schema, wait)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
+def _prepare(
+    connection: sqlite3.Connection, path: Path, schema: Schema, wait: float
+) -> None:
     """Make the tables of a new file, or those an older one lacks; refuse another kind.
 
     Other processes may be at the same, so all of it is one transaction.
@@ -179,12 +185,12 @@ def _prepare(connection: sqlite3.Connection, path: Path, schema: Schema) -> None
         connection.execute(f"PRAGMA application_id = {schema.application}")
         connection.execute(f"PRAGMA user_version = {schema.version}")
     connection.execute("COMMIT")
-    _write_ahead(connection)
+    _write_ahead(connection, wait)
 
 
-def _write_ahead(connection: sqlite3.Connection) -> None:
+def _write_ahead(connection: sqlite3.Connection, wait: float) -> None:
     """Let readers and a writer work side by side; SQLite itself does not wait here."""
-    until = time.monotonic() + _WAIT
+    until = time.monotonic() + wait
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")

@@ -50,7 +50,7 @@ def attributed(key: str, metadata: Mapping[str, Any] | None = None) -> str | Non
         found = (
             _said(config.get("metadata"), key)
             or _said(config.get("configurable"), key)
-            or _said(_runtime_context(), key)
+            or _of_context(key)
         )
     return found or scoped(key)
 
@@ -94,20 +94,15 @@ def _running_config() -> Mapping[str, Any]:
     return config or {}
 
 
-def _runtime_context() -> Mapping[str, Any]:
-    """A graph's `context=`; only where LangGraph is running anyway."""
+def _of_context(key: str) -> str | None:
+    """What a graph's `context=` says; only where LangGraph is running anyway."""
     runtime = sys.modules.get("langgraph.runtime")
     if runtime is None:
-        return {}
+        return None
     try:
         context = runtime.get_runtime().context
-    except (RuntimeError, KeyError, AttributeError):
-        return {}
-    if isinstance(context, Mapping):
-        return context
-    return getattr(context, "__dict__", None) or _slots(context)
-
-
-def _slots(context: object) -> Mapping[str, Any]:
-    names = getattr(type(context), "__slots__", ())
-    return {name: getattr(context, name, None) for name in names}
+        if isinstance(context, Mapping):
+            return _said(context, key)
+        return _said({key: getattr(context, key, None)}, key)
+    except Exception:  # no graph is running, or a property of a user's class fails
+        return None

@@ -8,7 +8,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
-from langchain_core.callbacks.manager import dispatch_custom_event, handle_event
+from langchain_core.callbacks.manager import (
+    adispatch_custom_event,
+    dispatch_custom_event,
+    handle_event,
+)
 
 from langchain_lean.accounting.attribution import running_parent
 from langchain_lean.accounting.ledger import TokenLedger
@@ -80,6 +84,18 @@ def report_saving(
         _tell(SAVING_EVENT, asdict(saving), callbacks)
 
 
+async def areport_saving(lever: str, **saving: Any) -> None:
+    """`report_saving` for asyncio, to the running configuration's callbacks.
+
+    Args:
+        lever: The lever's name.
+        saving: What `report_saving` takes, but for `callbacks`.
+    """
+    with _logged("A saving"):
+        given = {"id": str(uuid4()), **saving}
+        await _atell(SAVING_EVENT, asdict(Saving(lever=lever, **given)))
+
+
 def report_notice(
     lever: str, *, action: str, reason: str, callbacks: Any = None
 ) -> None:
@@ -122,6 +138,12 @@ def report_missed(lever: str, *, callbacks: Any = None) -> None:
     """
     with _logged("A miss"):
         _tell(MISSED_EVENT, {"lever": lever, "id": str(uuid4())}, callbacks)
+
+
+async def areport_missed(lever: str) -> None:
+    """`report_missed` for asyncio, to the running configuration's callbacks."""
+    with _logged("A miss"):
+        await _atell(MISSED_EVENT, {"lever": lever, "id": str(uuid4())})
 
 
 def report_rejected(trial: str, *, source: str, callbacks: Any = None) -> None:
@@ -209,6 +231,13 @@ def _tell(event: str, data: Mapping[str, Any], callbacks: Any) -> None:
     handle_event(
         handlers, "on_custom_event", "ignore_custom_event", event, data, run_id=run_id
     )
+
+
+async def _atell(event: str, data: Mapping[str, Any]) -> None:
+    try:
+        await adispatch_custom_event(event, data)
+    except RuntimeError:  # no run is active here
+        _tell(event, data, ())
 
 
 def _listening(callbacks: Any) -> list[BaseCallbackHandler]:

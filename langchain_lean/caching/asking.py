@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from functools import partial
 from inspect import iscoroutinefunction
@@ -21,8 +21,19 @@ from langchain_lean.errors import ConfigurationError
 from langchain_lean.models import own_call
 from langchain_lean.vectors import Floats, as_vectors
 
-verifying: ContextVar[bool] = ContextVar("langchain_lean_cache_verifies", default=False)
-"""A verifier is at work, whose own model calls are not to be cached."""
+_bypassed: ContextVar[frozenset[int]] = ContextVar(
+    "langchain_lean_bypassed_caches", default=frozenset()
+)
+
+
+def is_bypassed(cache: object) -> bool:
+    """Whether calls are under way that this cache is not to be asked about."""
+    return id(cache) in _bypassed.get()
+
+
+def bypass(cache: object) -> Token[frozenset[int]]:
+    """Keep a cache out of what follows: calls of its own, or it was asked about."""
+    return _bypassed.set(_bypassed.get() | {id(cache)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +81,7 @@ def embedding(
     return vector / length if length > 0 else None
 
 
-def verification(verify: Verify, candidate: Candidate) -> Step:
+def verification(cache: object, verify: Verify, candidate: Candidate) -> Step:
     """Ask a verifier; what it calls is the cache's own call, and is not cached."""
 
     def call() -> Any:
@@ -89,17 +100,17 @@ def verification(verify: Verify, candidate: Candidate) -> Step:
         return await asyncio.to_thread(verify, candidate)
 
     def marked() -> Any:
-        token = verifying.set(True)
+        token = bypass(cache)
         try:
             return call()
         finally:
-            verifying.reset(token)
+            _bypassed.reset(token)
 
     async def amarked() -> Any:
-        token = verifying.set(True)
+        token = bypass(cache)
         try:
             return await acall()
         finally:
-            verifying.reset(token)
+            _bypassed.reset(token)
 
     return Step(marked, amarked)

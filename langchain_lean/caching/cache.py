@@ -139,7 +139,7 @@ class SemanticCache(BaseCache):
         on_error: Literal["miss", "raise"] = "miss",
         namespace: str = "lean",
         prices: PriceBook | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         _check(embeddings, verify, on_error, tenant_by)
         _check_vetoes(vetoes)
@@ -149,7 +149,9 @@ class SemanticCache(BaseCache):
         rules = _rules(max_error_rate, threshold, embeddings)
         if embeddings is None:
             _say_exact_only()
-        self.store = open_store(store, namespace=namespace, max_entries=max_entries)
+        self.store = open_store(
+            store, namespace=namespace, max_entries=max_entries, clock=clock
+        )
         self.tags = _checked_tags(tags)
         self._tenant_by = tenant_by
         self._lookups = Lookups(
@@ -169,7 +171,7 @@ class SemanticCache(BaseCache):
             prices=prices or PriceBook(),
             ttl=ttl,
             raises=on_error == "raise",
-            clock=clock,
+            clock=clock or time.time,
         )
         self._pending = Pending()
         self._flights: Flights[Hit] = Flights()
@@ -191,8 +193,10 @@ class SemanticCache(BaseCache):
             model: A chat model, with tools bound to it or not, or `guard.model(...)`;
                 or anything else that answers with a message, such as a router or a
                 graph, with an `identity`.
-            identity: What all else depends on that the answer depends on: name it, and
-                change the name when the answers should change.
+            identity: What else the answers depend on, such as a version of the
+                documents or a router's models: change it when the answers should
+                change. What else stands in a state is part of the key, a
+                `configurable` is not.
             tags: What invalidates its answers, beside the cache's own tags.
             messages_key: Where a state has its messages.
 
@@ -216,6 +220,9 @@ class SemanticCache(BaseCache):
         messages_key: str = "messages",
     ) -> CacheNodes:
         """Nodes that answer at the entry of a graph and keep the answer at its end.
+
+        The messages decide alone: no other key of the state does, and no
+        `configurable`.
 
         Args:
             identity: What names that which stands between; see `model`.
@@ -337,7 +344,7 @@ class SemanticCache(BaseCache):
             tenant = scoped(self._tenant_by)
             if attributed(self._tenant_by) != tenant:
                 return None  # the run is another one's
-        return self._lookups.asked(prompt, llm_string, tenant)
+        return self._lookups.asked(prompt, llm_string, tenant=tenant, tags=self.tags)
 
     def _answers(self, asked: Asked, found: Hit | Miss) -> list[Generation] | None:
         if isinstance(found, Hit):

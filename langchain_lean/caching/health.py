@@ -14,20 +14,18 @@ logger = logging.getLogger(__name__)
 class Health:
     """Whether a cache works, so that nothing is logged all the time."""
 
-    failing: bool = False
+    failing: set[str] = field(default_factory=set)
     said: set[str] = field(default_factory=set)
 
-    def works(self) -> None:
-        """Take note that it does."""
-        self.failing = False
+    def works(self, verb: str) -> None:
+        """Take note that it does what the verb says."""
+        self.failing.discard(verb)
 
-    def fails(self, error: Exception) -> None:
+    def fails(self, verb: str, error: Exception) -> None:
         """Say why it does not, if it did before."""
-        level = logging.DEBUG if self.failing else logging.WARNING
-        logger.log(
-            level, "The cache failed, and the model is asked: %s", in_short(error)
-        )
-        self.failing = True
+        level = logging.DEBUG if verb in self.failing else logging.WARNING
+        logger.log(level, "The cache could not %s: %s", verb, in_short(error))
+        self.failing.add(verb)
 
     def says_once(self, what: str) -> None:
         """Say something that holds for many calls."""

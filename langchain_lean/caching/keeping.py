@@ -5,14 +5,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from langchain_core.messages import AIMessage
-from langchain_core.outputs import Generation
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.outputs import ChatGeneration, Generation
 
-from langchain_lean.caching.records import answer_text, message_of
 from langchain_lean.messages import call_ids
-from langchain_lean.models import ended_on_cap, finish_reasons
+from langchain_lean.models import finish_reasons
 
-_CUT = ("content_filter", "content_filtered", "guardrail_intervened", "SAFETY")
+_ENDED = frozenset(
+    [
+        "stop",
+        "end",
+        "end_turn",
+        "stop_sequence",
+        "stop_sequences",
+        "tool_calls",
+        "tool_call",
+        "tool_use",
+        "function_call",
+        "complete",
+        "completed",
+        "finished",
+        "done",
+        "eos",
+        "eos_token",
+        "success",
+    ]
+)
+"""What providers say of an answer that has ended by itself, in small letters.
+
+Of any other word (a cap, a filter, a refusal, an error, one that is new) it is not
+known that the answer is whole.
+"""
+
 _CHANGED = ("budget", "steps")  # levers that change what is asked when money is short
 
 
@@ -30,27 +54,33 @@ class Keeping:
     sampled: bool
     truncated: bool
 
-    def keeps(self, answers: Sequence[Generation]) -> bool:
+    def keeps(self, answers: Sequence[Generation], *, streamed: bool) -> bool:
         """Whether answers may be given again.
 
         An empty answer never is, and none that a budget has changed.
+
+        Args:
+            answers: What the model answered.
+            streamed: They came in pieces, of which the last may be missing: then only
+                an answer that says how it ended is whole.
         """
-        message = message_of(answers)
-        if message is None:
-            reasons = {
-                (one.generation_info or {}).get("finish_reason") for one in answers
-            }
-            cut = bool(reasons & {"length", *_CUT})
-            return bool(answer_text(answers).strip()) and (self.truncated or not cut)
-        if not answer_text(answers).strip() or _is_changed(message):
-            return False
-        if call_ids(message) and not self.tool_calls:
-            return False
-        return self.truncated or not _is_cut(message)
+        return bool(answers) and all(self._keeps(one, streamed) for one in answers)
 
+    def _keeps(self, answer: Generation, streamed: bool) -> bool:
+        message = answer.message if isinstance(answer, ChatGeneration) else None
+        if not isinstance(message, AIMessage):
+            said = AIMessage("", response_metadata=answer.generation_info or {})
+            return bool(answer.text.strip()) and self._is_whole(said, streamed)
+        calls = bool(call_ids(message))
+        if _is_changed(message) or not (calls or message.text.strip()):
+            return False
+        return (self.tool_calls or not calls) and self._is_whole(message, streamed)
 
-def _is_cut(message: AIMessage) -> bool:
-    return ended_on_cap(message) or any(r in _CUT for r in finish_reasons(message))
+    def _is_whole(self, message: AIMessage, streamed: bool) -> bool:
+        status = message.response_metadata.get("status")  # OpenAI's Responses API
+        reasons = [*finish_reasons(message), *([status] if status else [])]
+        ended = all(str(reason).lower() in _ENDED for reason in reasons)
+        return self.truncated or (ended and (bool(reasons) or not streamed))
 
 
 def _is_changed(message: AIMessage) -> bool:
@@ -60,3 +90,8 @@ def _is_changed(message: AIMessage) -> bool:
         done.get("lever") in _CHANGED or done.get("action") == "kept"
         for done in (notes if isinstance(notes, list) else ())
     )
+
+
+def is_piecewise(chunks: Sequence[object]) -> bool:
+    """Whether an answer came in pieces, and not whole."""
+    return all(isinstance(chunk, AIMessageChunk) for chunk in chunks)

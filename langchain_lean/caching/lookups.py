@@ -12,13 +12,14 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from langchain_core.embeddings import Embeddings
 from langchain_core.outputs import Generation
 
 from langchain_lean.accounting.metered import embeddings_name
 from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.answers import same_answer as same_words
-from langchain_lean.caching.asking import Step, embedding, verification, verifying
+from langchain_lean.caching.asking import Step, embedding, is_bypassed, verification
 from langchain_lean.caching.checks import Veto, differs
 from langchain_lean.caching.health import Health, in_short
 from langchain_lean.caching.keeping import Keeping
@@ -29,6 +30,7 @@ from langchain_lean.caching.prompts import (
     is_sampled,
     is_written_out,
     read_prompt,
+    with_schemas,
 )
 from langchain_lean.caching.records import (
     CorruptRecordError,
@@ -56,6 +58,11 @@ _NO_TENANT = (
     "A call without a tenant is not cached: say whom it is for, in the metadata of the "
     "call or with scope(), under the name that tenant_by= has."
 )
+_NOT_WRITTEN_OUT = (
+    "A call is not cached whose messages or options hold something without a form of "
+    "its own, such as a Python object or a local class."
+)
+_NOT_IN_JSON = "An answer is not cached that holds what JSON does not, such as bytes."
 _SAMPLED = (
     "A call with a temperature above 0 is not cached: give SemanticCache(sampled=True) "
     "if one of its answers is as good as another."
@@ -98,15 +105,27 @@ class Lookups:
     clock: Callable[[], float]
     health: Health = field(default_factory=Health)
 
-    def asked(self, prompt: str, llm_string: str, tenant: str | None) -> Asked | None:
+    def asked(
+        self,
+        prompt: str,
+        llm_string: str,
+        *,
+        tenant: str | None,
+        tags: Sequence[str],
+    ) -> Asked | None:
         """What is asked; None where nothing may be read or written.
 
         Args:
             prompt: As LangChain gives it to a cache.
             llm_string: The model and its parameters.
             tenant: Whom it is for; of no account where all share.
+            tags: What invalidates the answer.
         """
-        if verifying.get() or not is_written_out(prompt):
+        llm_string = with_schemas(llm_string)
+        if is_bypassed(self.store):
+            return None
+        if not is_written_out(prompt, llm_string):
+            self.health.says_once(_NOT_WRITTEN_OUT)
             return None
         if tenant is None and not self.shared:
             self.health.says_once(_NO_TENANT)
@@ -120,6 +139,7 @@ class Lookups:
             llm_string,
             tenant=None if self.shared else tenant,
             embeddings="" if embeddings is None else embeddings_name(embeddings),
+            tags=tags,
         )
 
     def look_up(self, asked: Asked) -> Generator[Step, Any, Hit | Miss]:
@@ -131,9 +151,9 @@ class Lookups:
         try:
             found = yield from self._look_up(asked)
         except Exception as error:
-            self._failed(error)
+            self._failed("be read, and the model is asked", error)
             return Miss(reason=f"the cache failed: {type(error).__name__}")
-        self.health.works()
+        self.health.works("be read, and the model is asked")
         return found
 
     def keep(
@@ -145,6 +165,7 @@ class Lookups:
         model: str | None,
         provider: str | None,
         tags: Sequence[str],
+        streamed: bool = False,
     ) -> Generator[Step, Any, Record | None]:
         """Keep an answer, and learn from it.
 
@@ -155,6 +176,7 @@ class Lookups:
             model: The model that answered.
             provider: Its provider.
             tags: What invalidates the answer, beside its tenant.
+            streamed: It came in pieces.
 
         Returns:
             What is kept; None where it is not worth it, or could not be.
@@ -170,11 +192,15 @@ class Lookups:
             seconds=time.perf_counter() - miss.started,
             stored=self.clock(),
         )
-        if not self.keeping.keeps(answers):
+        if not self.keeping.keeps(answers, streamed=streamed):
+            return None
+        try:
+            value = to_text(record)
+        except (TypeError, ValueError):
+            self.health.says_once(_NOT_IN_JSON)
             return None
         tenants = [] if asked.tenant is None else [tenant_tag(asked.tenant)]
         try:
-            value = to_text(record)
             label = yield from self._label(asked, record, miss)
             vector = miss.vector
             if vector is None and asked.question is not None and self.embeddings:
@@ -190,8 +216,9 @@ class Lookups:
             )
             yield Step.of(self.store.put, self.store.aput, asked.partition, item)
         except Exception as error:
-            self._failed(error)
+            self._failed("keep an answer", error)
             return None
+        self.health.works("keep an answer")
         return record
 
     def _look_up(self, asked: Asked) -> Generator[Step, Any, Hit | Miss]:
@@ -281,14 +308,19 @@ class Lookups:
             return veto or ""
         candidate = Candidate(question, record.question, record.text, near.similarity)
         try:
-            verdict = yield verification(self.verify, candidate)
+            verdict = yield verification(self.store, self.verify, candidate)
         except Exception as error:
             logger.warning("The verifier failed: %s", in_short(error))
             return "the verifier failed"
-        if not isinstance(verdict, bool):
-            kind = type(verdict).__name__
-            self.health.says_once(f"A verifier says True or False, not {kind}.")
-        return "" if verdict is True else _REFUSED
+        return "" if self._is_true(verdict, "verify=") else _REFUSED
+
+    def _is_true(self, said: object, option: str) -> bool:
+        """Whether a function said yes; what is no truth value is none of ours."""
+        if not isinstance(said, bool | np.bool_):
+            kind = type(said).__name__
+            self.health.says_once(f"{option} says True or False, not {kind}.")
+            return False
+        return bool(said)
 
     def _hit(self, record: Record, similarity: float | None = None) -> Hit:
         return Hit(
@@ -339,7 +371,8 @@ class Lookups:
             other = yield from self._record(asked.partition, near.key)
             if other is None:
                 continue
-            same = bool((yield Step.in_thread(self.same_answer, answer, other.text)))
+            said = yield Step.in_thread(self.same_answer, answer, other.text)
+            same = self._is_true(said, "same_answer=")
             if near is candidate and miss.decision is not None:
                 lesson = self.rules.learn(asked.partition, miss.decision, same)
                 store = self.store
@@ -348,11 +381,11 @@ class Lookups:
                 return near.label
         return asked.key
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, verb: str, error: Exception) -> None:
         """Go on without the cache, or raise."""
         if self.raises:
             raise error
-        self.health.fails(error)
+        self.health.fails(verb, error)
 
 
 def own_tag(tag: str) -> str:

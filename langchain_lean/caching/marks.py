@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
+from uuid import uuid4
 
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration, Generation
@@ -64,15 +65,15 @@ class Hit:
         return [self._marked(answer, prices) for answer in self.record.answers]
 
     def message(self, prices: PriceBook) -> AIMessage:
-        """The answer with the marks of a hit, and with LangChain's own."""
+        """The answer with the marks of a hit, LangChain's own, and an id of its own."""
         [first, *_] = self.answers(prices)
         message = first.message if isinstance(first, ChatGeneration) else None
         if not isinstance(message, AIMessage):
-            return AIMessage(first.text)
-        if message.usage_metadata is None:
-            return message
-        usage = {**message.usage_metadata, "total_cost": 0}
-        return message.model_copy(update={"usage_metadata": usage})
+            message = AIMessage(first.text)
+        new: dict[str, Any] = {"id": f"lean-{uuid4()}"}
+        if message.usage_metadata is not None:
+            new["usage_metadata"] = {**message.usage_metadata, "total_cost": 0}
+        return message.model_copy(update=new)
 
     def saved(self, prices: PriceBook) -> Decimal | None:
         """Dollars that the answer took; None where no price is known."""
@@ -89,7 +90,10 @@ class Hit:
             return answer
         saved = self.saved(prices)
         metadata = dict(answer.message.response_metadata)
-        message = answer.message.model_copy(update={"response_metadata": metadata})
+        # Deep: those who waited for one answer each get their own.
+        message = answer.message.model_copy(
+            update={"response_metadata": metadata}, deep=True
+        )
         if isinstance(message, AIMessage):
             note(
                 message,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,12 @@ _LONGEST = 400  # characters; more is no question, but a text with one in it
 _FORM = re.compile(r":\s|[\n\r]")  # of a text that is filled into a template
 _OWN = ("id", "response_metadata", "usage_metadata")  # differ from run to run
 _PLAIN = {"type", "text", "id", "cache_control"}
-_TEMPERATURE = re.compile(r"""['"]temperature['"]\s*[:,]\s*(\d+(?:\.\d*)?)""")
+_TEMPERATURE = re.compile(
+    r"""['"]temperature['"]\s*[:,]\s*(?:[\w.]+\()?['"]?(\d+(?:\.\d*)?|\.\d+)"""
+)
+_ADDRESS = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")
+_CLASS = re.compile(r"<class '([^']+)'>")
+_KEYS = {"lc", "type", "id", "kwargs"}  # of a message, as LangChain writes it
 
 _Message = Mapping[str, Any]
 
@@ -63,7 +69,12 @@ def prompt_string(messages: Sequence[BaseMessage]) -> str:
 
 
 def read_prompt(
-    prompt: str, llm_string: str, *, tenant: str | None, embeddings: str
+    prompt: str,
+    llm_string: str,
+    *,
+    tenant: str | None,
+    embeddings: str,
+    tags: Sequence[str] = (),
 ) -> Asked:
     """Read a prompt.
 
@@ -72,33 +83,57 @@ def read_prompt(
         llm_string: The model and its parameters, tools among them.
         tenant: What names the tenant; None for all who share.
         embeddings: What names the embeddings, whose vectors compare with no others.
+        tags: What invalidates answers; those that were kept without are no answers.
 
     Returns:
         The same for two prompts that ask the same of the same model.
     """
     messages = _messages(prompt)
+    about = (tenant, llm_string, embeddings, sorted(tags))
     if messages is None:
-        partition = _digest(tenant, llm_string, embeddings, None)
+        partition = _digest(*about, None)
         return Asked(partition, _digest(prompt), None, tenant)
     count = next(
         (i for i, message in enumerate(messages) if not _is_static(message)),
         len(messages),
     )
     static, rest = messages[:count], messages[count:]
-    partition = _digest(tenant, llm_string, embeddings, static)
+    partition = _digest(*about, static)
     return Asked(partition, _digest(rest), _question(rest), tenant)
 
 
-def is_written_out(prompt: str) -> bool:
-    """Whether all of a prompt can be told from others.
+def with_schemas(llm_string: str) -> str:
+    """A model's description with the fields of the classes that it names.
 
-    LangChain writes what it knows no form for as its `repr`, which may be an address in
-    memory that another object has later.
+    LangChain writes a class of structured output by its name alone, which stays when
+    its fields change.
+
+    Args:
+        llm_string: The model and its parameters, as LangChain writes them.
+    """
+
+    def described(named: re.Match[str]) -> str:
+        module, _, name = named[1].rpartition(".")
+        found = getattr(sys.modules.get(module), name, None)
+        schema = getattr(found, "model_json_schema", None)
+        return json.dumps(schema(), sort_keys=True) if schema else named[0]
+
+    return _CLASS.sub(described, llm_string)
+
+
+def is_written_out(prompt: str, llm_string: str) -> bool:
+    """Whether all of a prompt and of a model's description can be told from others.
+
+    What LangChain knows no form for it writes as its `repr`: that of a class has no
+    fields, and one with an address in memory may be another object's later.
 
     Args:
         prompt: As LangChain gives it to a cache.
+        llm_string: The model and its parameters, after `with_schemas`.
     """
-    return '"type": "not_implemented"' not in prompt
+    if '"type": "not_implemented"' in prompt:  # in a text, its quotes are escaped
+        return False
+    return not (_ADDRESS.search(llm_string) or _CLASS.search(llm_string))
 
 
 def is_sampled(llm_string: str) -> bool:
@@ -113,10 +148,22 @@ def _messages(prompt: str) -> list[_Message] | None:
         given = json.loads(prompt)
         if not (isinstance(given, list) and given):
             return None  # a text
-        said = [message["kwargs"] for message in given if message["lc"]]
-        return [{k: m[k] for k in m if k not in _OWN} for m in said]
-    except (ValueError, TypeError, KeyError, RecursionError):
+        return [_said(message) for message in given]
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _said(message: _Message) -> _Message:
+    """What a message says, without what differs from run to run.
+
+    Raises:
+        ValueError: If it is no message, but part of a text.
+    """
+    if not message.keys() >= _KEYS:
+        raise ValueError(_KEYS)
+    said = {k: v for k, v in message["kwargs"].items() if k not in _OWN}
+    more = {k: v for k, v in message.items() if k != "kwargs"}
+    return {**said, "written_as": more}
 
 
 def _is_static(message: _Message) -> bool:
@@ -130,7 +177,7 @@ def _question(messages: Sequence[_Message]) -> str | None:
     (a document, a review to classify): two of them are near to each other because of
     what they have in common, and not because they ask the same.
     """
-    if len(messages) != 1 or messages[0].keys() - {"type", "content"}:
+    if len(messages) != 1 or messages[0].keys() - {"type", "content", "written_as"}:
         return None
     [message] = messages
     text = _text(message.get("content")) if message.get("type") == "human" else None

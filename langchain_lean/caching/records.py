@@ -9,6 +9,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, message_chunk_to_message
 from langchain_core.outputs import ChatGeneration, Generation
+from pydantic import BaseModel
 
 from langchain_lean.messages import message_text
 
@@ -68,7 +69,7 @@ def to_text(record: Record) -> str:
     """Write a record.
 
     Raises:
-        TypeError: If an answer cannot be written.
+        TypeError: If an answer cannot be written so that it comes back as it was.
     """
     values = {
         "version": _VERSION,
@@ -79,7 +80,7 @@ def to_text(record: Record) -> str:
         "seconds": record.seconds,
         "stored": record.stored,
     }
-    return json.dumps(values, default=str)
+    return json.dumps(values)
 
 
 def from_text(text: str) -> Record:
@@ -108,7 +109,10 @@ def from_text(text: str) -> Record:
 
 
 def _written(answer: Generation) -> dict[str, Any]:
-    written: dict[str, Any] = {"text": answer.text, "info": answer.generation_info}
+    written: dict[str, Any] = {
+        "text": answer.text,
+        "info": _in_json(answer.generation_info),
+    }
     if isinstance(answer, ChatGeneration):
         message: BaseMessage = message_chunk_to_message(answer.message)
         if not isinstance(message, AIMessage):
@@ -119,17 +123,43 @@ def _written(answer: Generation) -> dict[str, Any]:
 
 
 def _as_given(message: AIMessage) -> dict[str, Any]:
-    """The values of an answer as its model gave it.
+    """The values of an answer as its model gave it, as JSON has them.
 
-    Its id would replace the earlier answer in the state of a graph, and what another
-    cache has noted is not true of the next time.
+    Its ids would replace the earlier answer in the state of a graph, or go on with the
+    conversation of another user at the provider; and what another cache has noted is
+    not true of the next time.
     """
-    values = message.model_dump(exclude={"id", "type"})
-    said = values["response_metadata"]
+    # What a schema was read into comes back in the form its fields are read from.
+    kwargs = {
+        name: value.model_dump(mode="json", by_alias=True)
+        if isinstance(value, BaseModel)
+        else value
+        for name, value in message.additional_kwargs.items()
+    }
+    exact = {
+        "content": message.content,
+        "name": message.name,
+        "additional_kwargs": kwargs,
+        "tool_calls": message.tool_calls,
+        "invalid_tool_calls": message.invalid_tool_calls,
+    }
+    if json.loads(json.dumps(exact)) != exact:
+        raise TypeError("An answer holds what JSON does not.")
+    said = {k: v for k, v in message.response_metadata.items() if k != "id"}
     if isinstance(notes := said.get("lean"), list):
         said["lean"] = [done for done in notes if done.get("lever") != "cache"]
-    (values["usage_metadata"] or {}).pop("total_cost", None)
-    return values
+    usage = dict(message.usage_metadata or {})
+    usage.pop("total_cost", None)
+    return {
+        **exact,
+        "response_metadata": _in_json(said),
+        "usage_metadata": usage or None,
+    }
+
+
+def _in_json(value: Any) -> Any:
+    """What is only told about an answer, in words where JSON has none for it."""
+    return json.loads(json.dumps(value, default=str))
 
 
 def _read(written: Mapping[str, Any]) -> Generation:

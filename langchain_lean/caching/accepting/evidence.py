@@ -12,14 +12,14 @@ from langchain_lean.caching.stores.base import Near
 NEIGHBOURS = 16
 """How many entries are looked at, the nearest."""
 
-FEATURES = 6
+FEATURES = 8
 """How many numbers describe a candidate."""
 
 _SHARPNESS = 20.0  # a vote is e times another one where the cosine is 0.05 higher
 _FEW = 0.1  # of a vote, so that odds are finite
-_MEAN_OF = 3  # entries, of which the similarity is averaged
+_AVERAGED = 3  # entries, of their similarities
 _NEAREST = 8  # entries, of which the share is taken
-_FARTHER = 0.05  # how far beyond the last one an entry is thought that was not found
+_FARTHER = 0.05  # an entry that was not found is so far behind the last one
 
 
 class Evidence(NamedTuple):
@@ -37,29 +37,40 @@ class Evidence(NamedTuple):
 def weighed(near: Sequence[Near], records: Mapping[str, float]) -> Evidence:
     """Have the nearest entries vote.
 
-    Each votes for its label, the more the nearer it is: the kernel estimate of the
-    posterior of each label.
+    Each votes for its label, the more the nearer it is: a kernel estimate of how
+    probable each label is.
 
     Args:
         near: The nearest entries, the nearest first; at least one.
-        records: How labels did before, by label: above 0 if better than was expected.
+        records: How labels did before: above 0 where better than was expected.
     """
-    closest = near[0].similarity
+    closest, last = near[0].similarity, near[-1].similarity
     votes: defaultdict[str, float] = defaultdict(float)
     for one in near:
         votes[one.label] += math.exp(_SHARPNESS * (one.similarity - closest))
     label = max(votes, key=votes.__getitem__)
-    own = [one.similarity for one in near if one.label == label]
-    others = [one.similarity for one in near if one.label != label]
-    unseen = [near[-1].similarity - _FARTHER] * _MEAN_OF
-    margin = sum((own + unseen)[:_MEAN_OF]) - sum((others + unseen)[:_MEAN_OF])
-    rest = sum(votes.values()) - votes[label]
+    others = sum(votes.values()) - votes[label]
+    odds = math.log((votes[label] + _FEW) / (others + _FEW))
+    theirs = [one for one in near if one.label == label]
+    against = [one for one in near if one.label != label]
+    margin = _mean(theirs, last) - _mean(against, last)
+    share = sum(one.label == label for one in near[:_NEAREST]) / _NEAREST
+    similarity = 5 * theirs[0].similarity - 2.5
+    density = closest - near[min(_NEAREST, len(near) - 1)].similarity
     features = (
         1.0,
-        5 * own[0] - 2.5,
-        math.log((votes[label] + _FEW) / (rest + _FEW)),
-        4 * sum(one.label == label for one in near[:_NEAREST]) / _NEAREST - 2,
-        5 * margin / _MEAN_OF,
+        similarity,
+        odds,
+        similarity * odds / 2,
+        2 * share - 1,
+        5 * margin,
+        5 * density,
         records.get(label, 0.0),
     )
-    return Evidence(next(one for one in near if one.label == label), features)
+    return Evidence(theirs[0], features)
+
+
+def _mean(entries: Sequence[Near], last: float) -> float:
+    """The mean similarity of the first few, as if there were enough."""
+    found = [one.similarity for one in entries[:_AVERAGED]]
+    return (sum(found) + (_AVERAGED - len(found)) * (last - _FARTHER)) / _AVERAGED

@@ -15,40 +15,43 @@ _CLOSE = 1e-4  # a step after which no other is needed
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Regression:
-    """Weights, and their posterior covariance.
+    """How probable it is that a candidate is wrong.
 
     Attributes:
         weights: One for each feature.
-        covariance: Theirs, by Laplace's approximation.
+        covariance: Of the weights: how well they are known.
     """
 
     weights: Floats
     covariance: Floats
 
     @classmethod
-    def fit(cls, features: Floats, wrong: Floats, counts: Floats) -> Regression:
-        """Fit by Newton's method, with a normal prior around 0.
+    def fit(cls, features: Floats, wrong: Floats) -> Regression:
+        """Fit by Newton's method; the covariance is Laplace's approximation.
+
+        Weights are normal around 0 beforehand (Bishop, Pattern Recognition and Machine
+        Learning, 2006, 4.5).
 
         Args:
             features: (rows, features).
-            wrong: 1 where the outcome was wrong, else 0.
-            counts: For how many rows each one stands.
+            wrong: 1 where the candidate was wrong, else 0.
         """
-        weights = np.zeros(features.shape[1])
-        prior = np.eye(len(weights)) / _PRIOR
+        count = features.shape[1]
+        prior = np.eye(count) / _PRIOR
+        fitted = cls(np.zeros(count), prior)
         for _ in range(_STEPS):
-            found = cls(weights, prior).errors(features)
-            spread = counts * found * (1 - found)
-            slope = features.T @ (counts * (wrong - found)) - weights / _PRIOR
+            errors = fitted.errors(features)
+            slope = features.T @ (wrong - errors) - prior @ fitted.weights
+            spread = errors * (1 - errors)
             covariance = np.linalg.inv((features.T * spread) @ features + prior)
             step = covariance @ slope
-            weights = weights + step
+            fitted = cls(fitted.weights + step, covariance)
             if np.abs(step).max() < _CLOSE:
                 break
-        return cls(weights, covariance)
+        return fitted
 
     def errors(self, features: Floats) -> Floats:
-        """The probability that each row is wrong."""
-        # The logistic function, without overflow.
-        probabilities: Floats = (1 + np.tanh(features @ self.weights / 2)) / 2
-        return probabilities
+        """The probability that each candidate is wrong."""
+        half = features @ self.weights / 2
+        errors: Floats = (1 + np.tanh(half)) / 2  # logistic, without overflow
+        return errors

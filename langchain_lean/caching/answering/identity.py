@@ -9,10 +9,12 @@ from operator import or_
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableSequence
 from langchain_core.runnables.base import RunnableBindingBase
 
+from langchain_lean.accounting.attribution import attributed
 from langchain_lean.budgets.model import BudgetedModel
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.models import chat_model_of
@@ -24,7 +26,7 @@ class Identity:
 
     Attributes:
         model: Who is asked.
-        name: What names it; None where it is a chat model, which says it itself.
+        name: What else its answers depend on; None where that is the model alone.
     """
 
     model: Runnable[Any, Any]
@@ -53,8 +55,25 @@ class Identity:
 
     @property
     def takes_state(self) -> bool:
-        """Whether a state is passed on whole, and not its messages."""
-        return self.name is not None
+        """Whether it is no model, but something that takes what was given as it is."""
+        try:
+            chat_model_of(_asked(self.model))
+        except ConfigurationError:
+            return True
+        return False
+
+    def sent(self, given: Any, messages: Sequence[BaseMessage], key: str) -> Any:
+        """What is sent to it.
+
+        Args:
+            given: What the caller gave.
+            messages: The messages in that.
+            key: Where a state has its messages.
+        """
+        if not self.takes_state:
+            return messages
+        is_state = not isinstance(given, str | PromptValue | Sequence)
+        return given if is_state or not _is_graph(self.model) else {key: messages}
 
     def with_tools(self, tools: Sequence[Any], options: Mapping[str, Any]) -> Identity:
         """The same with tools bound to the model.
@@ -91,22 +110,28 @@ class Identity:
         first, parser, *others = steps
         return replace(self, model=first), reduce(or_, others, parser)
 
-    def llm_string(self, options: Mapping[str, Any]) -> str:
+    def llm_string(self, options: Mapping[str, Any], state: str) -> str:
         """The model and its parameters, as LangChain writes it for a cache.
 
         Args:
             options: Options of the call.
+            state: What else stands in a state that is passed on whole.
         """
-        if self.name is not None:
-            return f"{self.name}---{sorted(options.items())}"
+        if self.takes_state:
+            return f"{self.name}---{sorted(options.items())}---{state}"
+        named = "" if self.name is None else f"{self.name}---"
+        if not _is_chat_model(self.model):  # one with others behind it
+            return f"{named}{sorted(options.items())}"
         model, bound, _ = chat_model_of(_asked(self.model))
         sent = {**bound, **options}
-        return model._get_llm_string(stop=sent.pop("stop", None), **sent)
+        stop = sent.pop("stop", None)
+        described = {name: _described(value) for name, value in sent.items()}
+        return named + model._get_llm_string(stop=stop, **described)
 
     def answered_by(self, answer: AIMessage) -> tuple[str | None, str | None]:
         """The model that gave an answer and its provider, as far as they are said."""
         said = dict(answer.response_metadata)
-        if self.name is None:
+        if _is_chat_model(self.model):
             model, bound, _ = chat_model_of(_asked(self.model))
             params = model._get_ls_params(**bound)
             said.setdefault("model_name", params.get("ls_model_name"))
@@ -124,3 +149,38 @@ def _is_chat_model(model: Runnable[Any, Any]) -> bool:
     while isinstance(model, RunnableBindingBase):
         model = model.bound
     return isinstance(model, BaseChatModel)
+
+
+def beside(state: Any, key: str) -> str:
+    """What a state holds beside its messages, so that two can be told apart.
+
+    Args:
+        state: A mapping or an object; messages and prompts hold nothing else.
+        key: Where it has its messages.
+    """
+    if isinstance(state, str | PromptValue | Sequence):
+        return ""
+    values = state if isinstance(state, Mapping) else getattr(state, "__dict__", {})
+    return repr(sorted((name, values[name]) for name in values if name != key))
+
+
+def tenant_of(key: str | None, metadata: Mapping[str, Any] | None) -> str | None:
+    """Whom a call is for, by the key that names tenants; None where nobody says.
+
+    A call that says it is for nobody is not for whoever the enclosing scope names.
+    """
+    if key is None or (metadata and key in metadata and not metadata[key]):
+        return None
+    return attributed(key, metadata)
+
+
+def _described(value: Any) -> Any:
+    """An option as it stands in a key: a class by its fields."""
+    schema = getattr(value, "model_json_schema", None)
+    return schema() if isinstance(value, type) and schema else value
+
+
+def _is_graph(model: Runnable[Any, Any]) -> bool:
+    from langgraph.pregel import Pregel
+
+    return isinstance(model, Pregel)

@@ -16,11 +16,10 @@ from langchain_core.outputs import ChatGeneration
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from langchain_lean.accounting.attribution import attributed
-from langchain_lean.caching.answering.identity import Identity
-from langchain_lean.caching.answering.report import report_hit, report_miss
-from langchain_lean.caching.asking import Step, aask, ask
-from langchain_lean.caching.flights import Flights, Seat
+from langchain_lean.caching.answering.identity import Identity, beside, tenant_of
+from langchain_lean.caching.answering.report import reported_hit, reported_miss
+from langchain_lean.caching.asking import Step, aask, ask, bypass
+from langchain_lean.caching.flights import Flights, Landing, Seat
 from langchain_lean.caching.lookups import Lookups
 from langchain_lean.caching.marks import Hit, pieces
 from langchain_lean.caching.misses import Miss
@@ -41,16 +40,16 @@ class _Call:
     Attributes:
         given: What the caller gave.
         sent: What is sent to the model.
+        messages: The messages in it.
         asked: What that is to the cache; None where it is to be left alone.
         config: The configuration of the run.
-        options: Options of the call.
     """
 
     given: Any
     sent: Any
+    messages: Sequence[BaseMessage]
     asked: Asked | None
     config: RunnableConfig
-    options: Mapping[str, Any]
 
 
 class CachedModel(OwnRun):
@@ -150,6 +149,7 @@ class CachedModel(OwnRun):
             found = drive(self._found(call.asked, seat), ask)
             if isinstance(found, Hit):
                 return self._replayed(call, found)
+            self._go_alone()
             answer = self.model.invoke(call.sent, config, **kwargs)
             drive(self._kept(call.asked, found, answer, seat), ask)
         return self._result(call, self._marked(answer, found))
@@ -165,10 +165,11 @@ class CachedModel(OwnRun):
         if call.asked is None:
             answer = await self.model.ainvoke(call.sent, config, **kwargs)
             return self._result(call, answer)
-        with self._flights.seat(call.asked.id) as seat:
+        with self._flights.seat(call.asked.id, is_async=True) as seat:
             found = await adrive(self._found(call.asked, seat), aask)
             if isinstance(found, Hit):
                 return self._replayed(call, found)
+            self._go_alone()
             answer = await self.model.ainvoke(call.sent, config, **kwargs)
             await adrive(self._kept(call.asked, found, answer, seat), aask)
         return self._result(call, self._marked(answer, found))
@@ -184,16 +185,18 @@ class CachedModel(OwnRun):
         if call.asked is None:
             yield from self.model.stream(call.sent, config, **kwargs)
             return
-        with self._flights.seat(call.asked.id) as seat:
+        with self._flights.seat(call.asked.id, streams=True) as seat:
             found = drive(self._found(call.asked, seat), ask)
             if isinstance(found, Hit):
                 yield from self._pieces(call, found)
                 return
+            self._go_alone()
             chunks = []
             for chunk in self.model.stream(call.sent, config, **kwargs):
                 chunks.append(chunk)
                 yield chunk
-            drive(self._kept(call.asked, found, _whole(chunks), seat), ask)
+            answer = _whole(chunks)
+            drive(self._kept(call.asked, found, answer, seat, chunks), ask)
             yield from _last_chunk(chunks, found)
 
     async def _astream(
@@ -208,18 +211,19 @@ class CachedModel(OwnRun):
             async for chunk in self.model.astream(call.sent, config, **kwargs):
                 yield chunk
             return
-        with self._flights.seat(call.asked.id) as seat:
+        with self._flights.seat(call.asked.id, is_async=True, streams=True) as seat:
             found = await adrive(self._found(call.asked, seat), aask)
             if isinstance(found, Hit):
                 for piece in self._pieces(call, found):
                     yield piece
                 return
+            self._go_alone()
             chunks = []
             async for chunk in self.model.astream(call.sent, config, **kwargs):
                 chunks.append(chunk)
                 yield chunk
-            kept = self._kept(call.asked, found, _whole(chunks), seat)
-            await adrive(kept, aask)
+            answer = _whole(chunks)
+            await adrive(self._kept(call.asked, found, answer, seat, chunks), aask)
             for chunk in _last_chunk(chunks, found):
                 yield chunk
 
@@ -244,12 +248,20 @@ class CachedModel(OwnRun):
             if found is None:
                 raise ConfigurationError(not_taken(taker, key, given))
             messages = found
-        sent = given if self._identity.takes_state else messages
-        said = config.get("metadata")
-        tenant = self._tenant_by and attributed(self._tenant_by, said)
-        llm_string = self._identity.llm_string(options)
-        asked = self._lookups.asked(prompt_string(messages), llm_string, tenant)
-        return _Call(given, sent, asked, config, options)
+        identity = self._identity
+        asked = self._lookups.asked(
+            prompt_string(messages),
+            identity.llm_string(options, beside(given, key)),
+            tenant=tenant_of(self._tenant_by, config.get("metadata")),
+            tags=self._tags,
+        )
+        sent = identity.sent(given, messages, key)
+        return _Call(given, sent, messages, asked, config)
+
+    def _go_alone(self) -> None:
+        """Keep the cache out of the call of a model that also has it inside."""
+        if not self._identity.takes_state:
+            bypass(self._lookups.store)  # the context is the run's own
 
     def _found(self, asked: Asked, seat: Seat[Hit]) -> Generator[Step, Any, Hit | Miss]:
         """An answer that was kept, or that another call is just getting."""
@@ -257,16 +269,25 @@ class CachedModel(OwnRun):
             flight = seat.join()
             if flight is None:
                 break
-            hit = yield Step(flight.wait, flight.await_)
-            if hit is not None:
-                return hit  # type: ignore[no-any-return]
+            landing: Landing[Hit] = yield Step(flight.wait, flight.await_)
+            if landing.outcome is not None:
+                yield reported_hit(landing.outcome)
+                return landing.outcome
+            if not landing.failed:
+                break
         found = yield from self._lookups.look_up(asked)
         if isinstance(found, Hit):
-            seat.outcome = found
+            seat.outcome = _for_others(found)
+            yield reported_hit(found)
         return found
 
     def _kept(
-        self, asked: Asked, miss: Miss, given: Any, seat: Seat[Hit]
+        self,
+        asked: Asked,
+        miss: Miss,
+        given: Any,
+        seat: Seat[Hit],
+        chunks: Sequence[Any] = (),
     ) -> Generator[Step, Any, None]:
         answer = self._answer_in(given)
         model, provider = self._identity.answered_by(answer)
@@ -277,28 +298,33 @@ class CachedModel(OwnRun):
             model=model,
             provider=provider,
             tags=self._tags,
+            streamed=len(chunks) > 1,
         )
         if record is not None:
-            seat.outcome = Hit(record=record, kind="exact", similarity=1.0, age=0.0)
-        report_miss()
+            hit = Hit(record=record, kind="exact", similarity=1.0, age=0.0)
+            seat.outcome = _for_others(hit)
+        yield reported_miss()
 
     def _replayed(self, call: _Call, hit: Hit) -> Any:
-        answer = report_hit(hit, self._lookups.prices)
+        answer = hit.message(self._lookups.prices)
         if shows_tokens(call.config):
             show(pieces(answer), call.config)
+        if self._identity.takes_state and isinstance(call.given, Mapping):
+            return {**call.given, self._messages_key: [*call.messages, answer]}
         return self._result(call, answer)
 
     def _pieces(self, call: _Call, hit: Hit) -> Iterator[AIMessageChunk]:
         shows = shows_tokens(call.config)
-        for piece in pieces(report_hit(hit, self._lookups.prices)):
+        for piece in pieces(hit.message(self._lookups.prices)):
             if shows:
                 show([piece], call.config)
             yield piece
 
     def _result(self, call: _Call, answer: Any) -> Any:
-        if _is_prompt(call.given) or isinstance(answer, Mapping):
-            return answer
-        return {self._messages_key: [answer]}
+        """What is given back: to a prompt the answer, to a state an update."""
+        if _is_prompt(call.given):
+            return self._answer_in(answer)
+        return answer if isinstance(answer, Mapping) else {self._messages_key: [answer]}
 
     def _marked(self, given: Any, miss: Miss) -> Any:
         """What a model or a graph gave, with why the cache did not: a copy."""
@@ -322,6 +348,11 @@ class CachedModel(OwnRun):
             f"{type(given).__name__}; put a parser behind the cached model."
         )
         raise ConfigurationError(msg)
+
+
+def _for_others(hit: Hit) -> Hit:
+    """What those get who have waited for it, and so were spared no time."""
+    return replace(hit, record=replace(hit.record, seconds=0.0))
 
 
 def _is_prompt(given: Any) -> bool:

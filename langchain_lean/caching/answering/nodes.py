@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -10,13 +10,12 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
-from langchain_lean.accounting.attribution import attributed
+from langchain_lean.caching.answering.identity import tenant_of
 from langchain_lean.caching.answering.pending import Pending
-from langchain_lean.caching.answering.report import report_hit, report_miss
-from langchain_lean.caching.asking import aask, ask
+from langchain_lean.caching.answering.report import reported_hit, reported_miss
+from langchain_lean.caching.asking import Step, aask, ask
 from langchain_lean.caching.lookups import Lookups
 from langchain_lean.caching.marks import LEVER, Hit, pieces
-from langchain_lean.caching.misses import Miss
 from langchain_lean.caching.prompts import Asked, prompt_string
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.messages import last_human_index, not_taken, state_messages
@@ -73,61 +72,60 @@ class CacheNodes:
             state: The state.
         """
         messages = self._messages(state)
-        notes = messages[-1].response_metadata.get("lean") if messages else None
-        hit = any(
-            done.get("lever") == LEVER and done.get("action") == "hit"
-            for done in (notes if isinstance(notes, list) else ())
-        )
-        return "hit" if hit else "miss"
+        return "hit" if messages and _is_hit(messages[-1]) else "miss"
 
     def _read(self, state: Any, config: RunnableConfig) -> dict[str, Any]:
         asked = self._asked(self._messages(state), config)
-        if asked is None:
-            return {}
-        return self._update(asked, drive(self._lookups.look_up(asked), ask), config)
+        return self._update(drive(self._found(asked), ask), config)
 
     async def _aread(self, state: Any, config: RunnableConfig) -> dict[str, Any]:
         asked = self._asked(self._messages(state), config)
-        if asked is None:
-            return {}
-        found = await adrive(self._lookups.look_up(asked), aask)
-        return self._update(asked, found, config)
+        return self._update(await adrive(self._found(asked), aask), config)
 
     def _write(self, state: Any, config: RunnableConfig) -> dict[str, Any]:
-        steps = self._keeping(self._messages(state), config)
-        if steps is not None:
-            drive(steps, ask)
+        drive(self._kept(self._messages(state), config), ask)
         return {}
 
     async def _awrite(self, state: Any, config: RunnableConfig) -> dict[str, Any]:
-        steps = self._keeping(self._messages(state), config)
-        if steps is not None:
-            await adrive(steps, aask)
+        await adrive(self._kept(self._messages(state), config), aask)
         return {}
 
-    def _update(
-        self, asked: Asked, found: Hit | Miss, config: RunnableConfig
-    ) -> dict[str, Any]:
-        if isinstance(found, Miss):
-            self._pending.add(asked, found)
-            report_miss()
+    def _found(self, asked: Asked | None) -> Generator[Step, Any, Hit | None]:
+        """The answer, if there is one; else it is pending."""
+        if asked is None:
+            return None
+        found = yield from self._lookups.look_up(asked)
+        if isinstance(found, Hit):
+            yield reported_hit(found)
+            return found
+        self._pending.add(asked, found)
+        yield reported_miss()
+        return None
+
+    def _update(self, hit: Hit | None, config: RunnableConfig) -> dict[str, Any]:
+        if hit is None:
             return {}
-        answer = report_hit(found, self._lookups.prices)
+        answer = hit.message(self._lookups.prices)
         if shows_tokens(config):
             show(pieces(answer), config)
         return {self._messages_key: [answer]}
 
-    def _keeping(self, messages: list[BaseMessage], config: RunnableConfig) -> Any:
-        """The steps that keep the last answer; None where there is none to keep."""
+    def _kept(
+        self, messages: list[BaseMessage], config: RunnableConfig
+    ) -> Generator[Step, Any, None]:
+        """Keep the last answer, if it is one and not the cache's own."""
         asked = self._asked(messages[: last_human_index(messages) + 1], config)
         answer = messages[-1] if messages else None
-        if asked is None or not isinstance(answer, AIMessage):
-            return None
+        if asked is None or not isinstance(answer, AIMessage) or _is_hit(answer):
+            return
         miss = self._pending.take(asked)
-        if miss is None:
-            return None
+        if miss is None:  # another process has looked it up
+            found = yield from self._lookups.look_up(asked)
+            if isinstance(found, Hit):
+                return
+            miss = found
         said = answer.response_metadata
-        return self._lookups.keep(
+        yield from self._lookups.keep(
             asked,
             [ChatGeneration(message=answer)],
             miss,
@@ -139,9 +137,12 @@ class CacheNodes:
     def _asked(
         self, messages: list[BaseMessage], config: RunnableConfig
     ) -> Asked | None:
-        prompt = prompt_string(messages)
-        tenant = self._tenant_by and attributed(self._tenant_by, config.get("metadata"))
-        return self._lookups.asked(prompt, self._identity, tenant)
+        return self._lookups.asked(
+            prompt_string(messages),
+            self._identity,
+            tenant=tenant_of(self._tenant_by, config.get("metadata")),
+            tags=self._tags,
+        )
 
     def _messages(self, state: Any) -> list[BaseMessage]:
         key, taker = self._messages_key, "The cache"
@@ -149,3 +150,12 @@ class CacheNodes:
         if messages is None:
             raise ConfigurationError(not_taken(taker, key, state))
         return messages
+
+
+def _is_hit(message: BaseMessage) -> bool:
+    """Whether the cache gave an answer."""
+    notes = message.response_metadata.get("lean")
+    return any(
+        done.get("lever") == LEVER and done.get("action") == "hit"
+        for done in (notes if isinstance(notes, list) else ())
+    )

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
+from typing import Any
 
-from langchain_core.messages import AIMessage
-
-from langchain_lean.accounting.prices.book import PriceBook
-from langchain_lean.accounting.reporting import report_missed, report_saving
+from langchain_lean.accounting.reporting import (
+    areport_missed,
+    areport_saving,
+    report_missed,
+    report_saving,
+)
 from langchain_lean.accounting.usage import TokenUsage
+from langchain_lean.caching.asking import Step
 from langchain_lean.caching.marks import BASELINE, LEVER, Hit
 
 
-def report_hit(hit: Hit, prices: PriceBook) -> AIMessage:
-    """The answer of a hit, with an id of its own, after its saving was reported."""
+def reported_hit(hit: Hit) -> Step:
+    """Report what a hit saved."""
     exact = hit.kind == "exact"
-    report_saving(
-        LEVER,
-        avoided=hit.avoided or TokenUsage(),
-        model=hit.record.model or "",
-        provider=hit.record.provider,
-        kind="exact" if exact else "counterfactual",
-        baseline=None if exact else BASELINE,
-        seconds=hit.record.seconds,
-    )
-    return hit.message(prices).model_copy(update={"id": f"lean-{uuid4()}"})
+    saving: dict[str, Any] = {
+        "avoided": hit.avoided or TokenUsage(),
+        "model": hit.record.model or "",
+        "provider": hit.record.provider,
+        "kind": "exact" if exact else "counterfactual",
+        "baseline": None if exact else BASELINE,
+        "seconds": hit.record.seconds,
+    }
+
+    def report() -> None:
+        report_saving(LEVER, **saving)
+
+    async def areport() -> None:
+        await areport_saving(LEVER, **saving)
+
+    return Step(report, areport)
 
 
-def report_miss() -> None:
+def reported_miss() -> Step:
     """Report that the model was asked."""
-    report_missed(LEVER)
+    return Step.of(report_missed, areport_missed, LEVER)

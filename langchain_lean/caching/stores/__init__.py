@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from langchain_lean.caching.stores.base import CacheStore
 from langchain_lean.errors import ConfigurationError
 
@@ -9,7 +12,11 @@ __all__ = ["CacheStore", "open_store"]
 
 
 def open_store(
-    store: str | CacheStore, *, namespace: str, max_entries: int
+    store: str | CacheStore,
+    *,
+    namespace: str,
+    max_entries: int,
+    clock: Callable[[], float] | None = None,
 ) -> CacheStore:
     """The store itself, or the one that a URL names; nothing is connected to yet.
 
@@ -18,6 +25,7 @@ def open_store(
             `redis://host:6379/0` (`rediss://` with TLS; any node of a Redis Cluster).
         namespace: Keeps applications apart that share a Redis.
         max_entries: How many answers are kept.
+        clock: Seconds since the epoch, for tests.
 
     Raises:
         ConfigurationError: If it is anything else.
@@ -28,15 +36,18 @@ def open_store(
     if store == "memory://":
         from langchain_lean.caching.stores.memory import MemoryCacheStore
 
-        return MemoryCacheStore(max_entries=max_entries)
+        return MemoryCacheStore(max_entries=max_entries, clock=clock or time.time)
     if scheme == "sqlite" and rest.startswith("/") and rest != "/":
         from langchain_lean.caching.stores.sqlite import SQLiteCacheStore
 
-        return SQLiteCacheStore(rest[1:], max_entries=max_entries)
+        path = rest[1:]
+        return SQLiteCacheStore(path, max_entries=max_entries, clock=clock or time.time)
     if scheme in ("redis", "rediss") and rest:
         from langchain_lean.caching.stores.redis import RedisCacheStore
 
-        return RedisCacheStore(store, namespace=namespace, max_entries=max_entries)
+        return RedisCacheStore(
+            store, namespace=namespace, max_entries=max_entries, clock=clock
+        )
     named = type(store).__name__
     if isinstance(store, str):
         named = f"{scheme}://" if rest else f"{store:.40}"

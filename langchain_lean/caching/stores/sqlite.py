@@ -77,6 +77,7 @@ _FORGET = (
     f" WHERE partition = ? ORDER BY id DESC LIMIT 1 OFFSET {LESSONS})"
 )
 
+_WAIT = 0.5  # seconds; a user would rather ask the model than wait for longer
 _USES = 1_000  # uses that are noted before they are written
 _ROUNDS = 3  # of finding what another process has removed, before all is compared
 
@@ -138,7 +139,7 @@ class SQLiteCacheStore(CacheStore):
         max_entries: int = 100_000,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._file = SQLiteFile(path, _SCHEMA)
+        self._file = SQLiteFile(path, _SCHEMA, wait=_WAIT)
         self._max_entries = max_entries
         self._clock = clock
         self._lock = threading.RLock()

@@ -38,6 +38,7 @@ from tests.unit.caching.caches import (
     Ask,
     all_forms,
     both,
+    invoke,
     lean,
     model,
     semantic,
@@ -139,7 +140,7 @@ class TestInEveryForm:
     async def test_an_answer_without_usage_comes_again(self, ask: Ask) -> None:
         silent = FakeListChatModel(responses=["one two three four five", "other"])
         cached = semantic().model(silent)
-        await ask(cached, CARD)
+        await invoke(cached, CARD)
         found = await ask(cached, CARD)
         assert found.text == "one two three four five"
         assert found.usage_metadata is None
