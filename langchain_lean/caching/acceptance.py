@@ -27,7 +27,8 @@ _PLAN_AGAIN = 1.01  # times as many requests
 _RECENT = 500  # requests, which those to come are thought to be like
 _EXPLORED = 0.005  # of what would be served, and more the less sure it is:
 _EXPLORED_AT_THRESHOLD = 0.045
-_EXPECTED = 20.0  # errors as they were expected, before others are seen
+_EXPECTED = np.array([3.0,20.0,1.0])
+_EDGES = np.array([.25,1.])
 _SURE = 0.02  # a probability that is nearer to 0 or 1 counts as this one
 
 
@@ -150,7 +151,8 @@ class Acceptance:
         self._recent.append(row)
         if self._belief is None:
             return Decision(candidate, features=features)
-        error = self._belief.regression.errors(row)
+        error = self._belief.errors(row)
+        expected = self._belief.regression.errors(row)
         serve, explored = self._may_serve(self._belief, error, row), False
         if serve:
             chance = _EXPLORED + _EXPLORED_AT_THRESHOLD * float(error) / self._threshold
@@ -158,7 +160,7 @@ class Acceptance:
             serve = not explored
         if serve:
             self._account.charge(error, row)
-        return Decision(candidate, serve, explored, 1 - float(error), features)
+        return Decision(candidate, serve, explored, 1 - float(expected), features)
 
     def learn(self, decision: Decision, same: bool) -> Lesson:
         """Learn from the model's answer to a request.
@@ -202,9 +204,14 @@ class Acceptance:
         features = np.array([lesson.features for lesson in self._lessons])
         wrong = np.array([not lesson.same for lesson in self._lessons], float)
         expected = 1 - np.array([lesson.probability for lesson in self._lessons])
-        served = expected <= self._most_doubtful
-        ratio = (_EXPECTED + wrong[served].sum()) / (_EXPECTED + expected[served].sum())
-        self._belief = Belief(Regression.fit(features, wrong), float(ratio))
+        edges = self._most_doubtful * _EDGES
+        counts = [
+            np.bincount(np.searchsorted(edges, expected), each, len(edges) + 1)
+            for each in (wrong, expected)
+        ]
+        ratios = (_EXPECTED + counts[0]) / (_EXPECTED + counts[1])
+        ratios[-1] = 1.0
+        self._belief = Belief(Regression.fit(features, wrong), edges, ratios)
         self._records = _records(self._lessons)
         self._account.estimate(self._belief)
         self._next_fit = math.ceil(self._learned * _FIT_AGAIN)

@@ -27,7 +27,7 @@ _PLAIN = {"type", "text", "id", "cache_control"}
 _TEMPERATURE = re.compile(
     r"""['"]temperature['"]\s*[:,]\s*(?:[\w.]+\()?['"]?(\d+(?:\.\d*)?|\.\d+)"""
 )
-_ADDRESS = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+\b")
 _CLASS = re.compile(r"<class '([^']+)'>")
 _KEYS = {"lc", "type", "id", "kwargs"}  # of a message, as LangChain writes it
 

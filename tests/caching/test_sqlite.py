@@ -79,6 +79,18 @@ class TestSQLite(SharedCacheStoreContract):
         for store in (one, other):
             store.close()
 
+    def test_a_file_that_is_held_is_not_waited_for_long(
+        self, path: Path, opened: Open
+    ) -> None:
+        store = opened()
+        store.put("p", item())
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StorageError, match="locked"):
+                store.put("p", item("other"))
+            assert store.get("p", "key") == "value"
+        store.close()
+
     def test_a_file_of_something_else_is_refused(self, path: Path) -> None:
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("CREATE TABLE users (name)")

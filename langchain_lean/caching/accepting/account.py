@@ -39,23 +39,25 @@ class Spent(NamedTuple):
         )
 
 
-def each(errors: Floats, rows: Floats) -> Spent:
-    """What each row comes to if it is served, by the probability that it is wrong."""
-    spread = errors * (1 - errors)
-    return Spent(errors, spread, spread[..., None] * rows)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Belief:
     """What is known of errors.
 
     Attributes:
-        regression: How probable they are.
-        ratio: How many there are for one that the regression expects.
+        regression: How probable they are, if nothing is amiss with it.
+        edges: Up to which probabilities there is a ratio each; beyond, it is 1.
+        ratios: How many errors there are for one that the regression expects.
     """
 
     regression: Regression
-    ratio: float
+    edges: Floats
+    ratios: Floats
+
+    def errors(self, rows: Floats) -> Floats:
+        """The probability that each candidate is wrong."""
+        expected = self.regression.errors(rows)
+        ratios = self.ratios[np.searchsorted(self.edges, expected)]
+        return np.minimum(ratios * expected, 1.0)
 
     def most(self, spent: Spent, deviations: float) -> Floats:
         """How many wrong answers there are at most.
@@ -67,11 +69,16 @@ class Belief:
             spent: What was served.
             deviations: How sure to be, in standard deviations.
         """
-        slopes = self.ratio * spent.gradient
-        doubt = ((slopes @ self.regression.covariance) * slopes).sum(axis=-1)
-        spread = np.sqrt(self.ratio * spent.variance + doubt)
-        most: Floats = self.ratio * spent.wrong + deviations * spread
+        covariance = self.regression.covariance
+        doubt = ((spent.gradient @ covariance) * spent.gradient).sum(axis=-1)
+        most: Floats = spent.wrong + deviations * np.sqrt(spent.variance + doubt)
         return most
+
+
+def each(errors: Floats, rows: Floats) -> Spent:
+    """What each row comes to if it is served, by the probability that it is wrong."""
+    spread = errors * (1 - errors)
+    return Spent(errors, spread, spread[..., None] * rows)
 
 
 class Account:
@@ -98,7 +105,7 @@ class Account:
         """Estimate anew what was served."""
         self._rows = np.vstack([self._rows, *self._new])
         self._new = []
-        found = each(belief.regression.errors(self._rows), self._rows)
+        found = each(belief.errors(self._rows), self._rows)
         sums = Spent(*(part.sum(axis=0) for part in found))
         self._spent = self._settled.plus(sums)
         if len(self._rows) > _ESTIMATED_ANEW:
@@ -127,7 +134,7 @@ class Account:
             recent: What described the candidates of recent requests.
         """
         rows = np.array(recent)
-        errors = belief.regression.errors(rows)
+        errors = belief.errors(rows)
         order = np.argsort(errors)
         ahead = max(_AHEAD * self.requests, _LEAST_AHEAD)
         sums = each(errors[order], rows[order])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import pytest
 from langchain_core.messages import (
@@ -15,6 +16,7 @@ from langchain_core.messages import (
 from langchain_core.messages.tool import tool_call
 from langchain_core.outputs import Generation
 from langchain_core.runnables import RunnableLambda
+from langgraph.graph import START, MessagesState, StateGraph
 
 from langchain_lean import TokenLedger, scope, track
 from langchain_lean.caching import cache as cache_module
@@ -40,6 +42,26 @@ from tests.unit.caching.caches import (
 )
 
 SYSTEM = SystemMessage("You staff a help desk.")
+
+
+@dataclass(slots=True)
+class Base:
+    user_id: str
+
+
+@dataclass(slots=True)
+class Derived(Base):
+    lang: str = "en"
+
+
+class Named(NamedTuple):
+    user_id: str
+
+
+class Computed:
+    @property
+    def user_id(self) -> str:
+        return "bob"
 
 
 class BrokenStore(MemoryCacheStore):
@@ -213,6 +235,16 @@ class TestWhatIsFound:
 class TestTexts:
     """Prompts of models that take a text, which may be anything."""
 
+    def test_a_text_that_looks_like_messages_is_told_from_another(self) -> None:
+        cache = semantic(threshold=0)
+        one, other = (
+            f'[{{"lc": 1, "type": "", "id": [], "kwargs": {{}}, "x": {x}}}]'
+            for x in (1, 2)
+        )
+        cache.update(one, "llm", [Generation(text="yes")])
+        assert cache.lookup(one, "llm") == [Generation(text="yes")]
+        assert cache.lookup(other, "llm") is None
+
     @pytest.mark.parametrize(
         ("one", "other"), [("{}", "[]"), ('""', "{}"), (CARD, CARD_TOO)]
     )
@@ -269,6 +301,60 @@ class TestWhatIsKept:
         asked = model(cache=semantic()).bind(**options)
         await ask(asked, CARD)
         assert lean(await ask(asked, CARD))["kind"] == "exact"
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            {"stop_reason": "refusal"},
+            {"stop_reason": "pause_turn"},
+            {"stopReason": "model_context_window_exceeded"},
+            {"finish_reason": "RECITATION"},
+            {"finish_reason": "error"},
+            {"status": "failed"},
+        ],
+    )
+    async def test_an_answer_that_ended_in_another_way_is_not_kept(
+        self, ask: Ask, said: dict[str, str]
+    ) -> None:
+        asked = model(AIMessage("It", response_metadata=said), cache=semantic())
+        await ask(asked, CARD)
+        assert lean(await ask(asked, CARD))["action"] == "missed"
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            [{"type": "thinking", "thinking": "Hm.", "signature": "x"}],
+            [{"type": "refusal", "refusal": "I will not."}],
+        ],
+    )
+    async def test_thoughts_and_refusals_alone_are_not_kept(
+        self, ask: Ask, content: list[Any]
+    ) -> None:
+        asked = model(AIMessage(content), cache=semantic())
+        await ask(asked, CARD)
+        assert lean(await ask(asked, CARD))["action"] == "missed"
+
+    async def test_what_json_cannot_hold_is_not_kept_and_said_so_once(
+        self, ask: Ask, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        answer = AIMessage("Hi", additional_kwargs={"signature": b"abc"})
+        asked = model(answer, cache=semantic())
+        for _ in range(3):
+            found = await ask(asked, CARD)
+            assert found.additional_kwargs == {"signature": b"abc"}
+        assert caplog.text.count("such as bytes") == 1
+
+    async def test_options_without_a_form_of_their_own_are_not_cached(
+        self, ask: Ask, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Local:
+            pass
+
+        asked = model(cache=semantic())
+        for option in (Local(), Local):
+            for _ in range(2):
+                assert not lean(await ask(asked.bind(extra=option), CARD))
+        assert caplog.text.count("a local class") == 1
 
     async def test_empty_answers_are_not_kept(self, ask: Ask) -> None:
         asked = model("  ", cache=semantic())
@@ -470,6 +556,28 @@ class TestSafety:
 
 @both
 class TestTenants:
+    @pytest.mark.parametrize("kind", ["slots", "tuple", "property", "mapping"])
+    async def test_a_user_of_a_graph_s_context_is_seen_in_any_shape(
+        self, ask: Ask, kind: str
+    ) -> None:
+        asked = model(cache=semantic(tenant_by="user_id"))
+
+        def answer(state: MessagesState) -> dict[str, Any]:
+            return {"messages": [asked.invoke(state["messages"])]}
+
+        built = StateGraph(MessagesState, context_schema=Any)
+        agent = built.add_node("a", answer).add_edge(START, "a").compile()
+        context: Any = {
+            "slots": Derived("bob"),
+            "tuple": Named("bob"),
+            "property": Computed(),
+            "mapping": {"user_id": "bob"},
+        }[kind]
+        with scope(user_id="ada"):
+            await ask(asked, CARD)
+            state = agent.invoke({"messages": [HumanMessage(CARD)]}, context=context)
+            assert not lean(state["messages"][-1])
+
     async def test_without_a_tenant_nothing_is_read_or_written(self, ask: Ask) -> None:
         asked = model(cache=semantic(tenant_by="user_id"))
         with scope(user_id="ada"):

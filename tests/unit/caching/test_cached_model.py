@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.messages.tool import tool_call
@@ -176,6 +177,13 @@ class TestStreams:
         first, *others = cached.stream(CARD)
         assert sum(others, start=first).tool_calls[0]["args"] == {"a": 1}
 
+    def test_a_stream_that_does_not_say_how_it_ended_may_be_cut_and_is_not_kept(
+        self,
+    ) -> None:
+        cached = semantic().model(FakeListChatModel(responses=["half", "whole"]))
+        assert "".join(chunk.text for chunk in cached.stream(CARD)) == "half"
+        assert cached.invoke(CARD).text == "whole"
+
     def test_a_stream_that_is_not_read_to_its_end_keeps_nothing(self) -> None:
         inner = model("one two three four five six")
         cached = semantic().model(inner)
@@ -280,6 +288,64 @@ class TestWhoIsAsked:
         assert [message.text for message in again] == [CARD, first.text]
         assert len(inner.calls) == 1
 
+    async def test_models_with_fallbacks_are_a_node_with_an_identity(
+        self, ask: Ask
+    ) -> None:
+        inner = model()
+        both_models = inner.with_fallbacks([model()])
+        with pytest.raises(ConfigurationError, match="identity="):
+            semantic().model(both_models)
+        agent = graph(semantic().model(both_models, identity="1"))
+        for _ in range(2):
+            state = await ask(agent, {"messages": [HumanMessage(CARD)]})
+        assert lean(state["messages"][-1])["kind"] == "exact"
+
+    async def test_an_identity_does_not_replace_the_model_and_its_parameters(
+        self, ask: Ask
+    ) -> None:
+        cache = semantic()
+        await ask(cache.model(model(), identity="desk"), CARD)
+        other = model(model_name="claude-sonnet-4-5")
+        found = await ask(cache.model(other, identity="desk"), CARD)
+        assert lean(found)["action"] == "missed"
+        hot = cache.model(model().bind(temperature=1), identity="desk")
+        for _ in range(2):
+            assert not lean(await ask(hot, CARD))
+
+    async def test_what_else_stands_in_the_state_of_a_graph_is_part_of_the_key(
+        self, ask: Ask
+    ) -> None:
+        class State(MessagesState):
+            lang: str
+
+        def answer(state: State) -> dict[str, Any]:
+            return {"messages": [AIMessage(f"in {state['lang']}")]}
+
+        inner = StateGraph(State).add_node("a", answer).add_edge(START, "a").compile()
+        cached = semantic().model(inner, identity="desk")
+        said = []
+        for lang in ("de", "fr", "de"):
+            given = {"messages": [HumanMessage(CARD)], "lang": lang}
+            state = await ask(cached, given)
+            said.append((state["messages"][-1].text, state["lang"]))
+        assert said == [("in de", "de"), ("in fr", "fr"), ("in de", "de")]
+        assert lean(state["messages"][-1])["kind"] == "exact"
+        assert (await ask(cached, {**given, "lang": object()}))["messages"]
+
+    async def test_a_graph_takes_a_text(self, ask: Ask) -> None:
+        cached = semantic().model(graph(inner_node(model())), identity="desk")
+        first = await ask(cached, CARD)
+        assert (await ask(cached, CARD)).text == first.text
+
+    async def test_a_cache_inside_and_around_counts_once(self, ask: Ask) -> None:
+        cache = semantic()
+        inner = model(cache=cache)
+        with track(TokenLedger()) as ledger:
+            for _ in range(2):
+                await ask(cache.model(inner), CARD)
+        saved = ledger.savings().levers["cache"]
+        assert (saved.count, saved.misses) == (1, 1)
+
     async def test_another_identity_misses(self, ask: Ask) -> None:
         cache, inner = semantic(), model()
         for name in ("May", "June"):
@@ -353,12 +419,50 @@ class TestTenants:
         with scope(user_id="ada"):
             assert lean(await ask(cached, CARD))["kind"] == "exact"
 
+    @pytest.mark.parametrize("nobody", ["", None])
+    async def test_who_says_to_be_nobody_is_not_who_the_scope_names(
+        self, ask: Ask, nobody: str | None
+    ) -> None:
+        cached = semantic(tenant_by="user_id").model(model())
+        with scope(user_id="ada"):
+            await ask(cached, CARD)
+            anybody = cached.with_config(metadata={"user_id": nobody})
+            if nobody is not None:  # LangChain drops what is None
+                assert not lean(await ask(anybody, CARD))
+
     async def test_without_a_tenant_the_model_is_asked(self, ask: Ask) -> None:
         inner = model()
         cached = semantic(tenant_by="user_id").model(inner)
         for _ in range(2):
             assert not lean(await ask(cached, CARD))
         assert len(inner.calls) == 2
+
+
+@both
+async def test_what_was_kept_without_a_tag_is_not_found_with_it(ask: Ask) -> None:
+    cache = semantic()
+    await ask(cache.model(model()), CARD)
+    tagged = cache.model(model(), tags=["prices"])
+    assert lean(await ask(tagged, CARD))["action"] == "missed"
+
+
+class Told(AsyncCallbackHandler):
+    """Notes in which loop it is told of an event."""
+
+    def __init__(self) -> None:
+        self.loops: list[Any] = []
+
+    async def on_custom_event(self, name: str, data: Any, **more: Any) -> None:
+        await asyncio.sleep(0)
+        self.loops.append(asyncio.get_running_loop())
+
+
+async def test_async_handlers_are_told_in_their_own_loop() -> None:
+    told = Told()
+    cached = semantic().model(model())
+    for _ in range(2):
+        await cached.ainvoke(CARD, {"callbacks": [told]})
+    assert told.loops == [asyncio.get_running_loop()] * 2
 
 
 @both
@@ -451,6 +555,68 @@ class TestTheSameAtTheSameTime:
         assert cached.invoke(CARD).text == "sync"
         go.set()
         assert (await task).text == "async"
+
+    def test_each_who_waited_has_an_answer_of_its_own(self) -> None:
+        entered, go = threading.Event(), threading.Event()
+
+        def slow(messages: Any) -> AIMessage:
+            entered.set()
+            assert go.wait(_WAIT)
+            return AIMessage([{"type": "text", "text": "Hi"}])
+
+        cached = semantic().model(RunnableLambda(slow), identity="x")
+        with ThreadPoolExecutor(5) as pool:
+            asked = [pool.submit(cached.invoke, CARD) for _ in range(5)]
+            assert entered.wait(_WAIT)
+            go.set()
+            answers = [each.result(_WAIT) for each in asked]
+        answers[1].content.append("mine")
+        assert sum("mine" in answer.content for answer in answers) == 1
+        assert all(lean(answer).get("saved_seconds", 0.0) == 0 for answer in answers)
+
+    async def test_a_thread_does_not_wait_for_a_task(self) -> None:
+        """Its loop may need the very thread."""
+        entered, go = asyncio.Event(), asyncio.Event()
+
+        async def answer(messages: Any) -> AIMessage:
+            entered.set()
+            await go.wait()
+            return AIMessage("async")
+
+        cached = semantic().model(
+            RunnableLambda(lambda messages: AIMessage("sync"), answer), identity="x"
+        )
+        task = asyncio.create_task(cached.ainvoke(CARD))
+        await entered.wait()
+        others = [asyncio.to_thread(cached.invoke, CARD) for _ in range(40)]
+        assert {answer.text for answer in await asyncio.gather(*others)} == {"sync"}
+        go.set()
+        await task
+
+    def test_a_call_that_asks_the_same_inside_does_not_wait_for_itself(self) -> None:
+        inner = model()
+
+        def nested(messages: Any) -> AIMessage:
+            if len(calls) < 1:
+                calls.append(1)
+                return AIMessage(cached.invoke(CARD).text)
+            return AIMessage(inner.invoke(messages).text)
+
+        calls: list[int] = []
+        cached = semantic().model(RunnableLambda(nested), identity="x")
+        assert cached.invoke(CARD).text.startswith("answer 1")
+
+    def test_where_an_answer_is_not_kept_nobody_waits_again(self) -> None:
+        gate = Gate()
+        cached = semantic(tool_calls=False).model(model(gate).bind(temperature=0))
+        empty = semantic().model(model(lambda messages: gate(messages) and " "))
+        with ThreadPoolExecutor(10) as pool:
+            asked = [pool.submit(empty.invoke, CARD) for _ in range(10)]
+            assert gate.entered.wait(_WAIT)
+            gate.open.set()
+            assert {each.result(_WAIT).text for each in asked} == {" "}
+        assert gate.count == 10
+        assert cached.invoke(CARD).text
 
     def test_those_who_waited_say_so_as_a_hit(self) -> None:
         gate = Gate()

@@ -92,6 +92,15 @@ class TestNodes:
             await ask(graph, asking(CARD))
         assert len(inner.calls) == 2
 
+    async def test_what_another_process_has_looked_up_is_kept(self, ask: Ask) -> None:
+        cache = semantic()
+        write, again = cache.nodes("desk").write, cache.nodes("desk").read
+        answered = [HumanMessage(CARD), AIMessage("Here.")]
+        await ask(write, {"messages": answered})
+        found = await ask(again, asking(CARD_TOO))
+        assert found["messages"][0].text == "Here."
+        assert await ask(write, {"messages": [*answered[:1], *found["messages"]]}) == {}
+
     async def test_a_tag_invalidates(self, ask: Ask) -> None:
         cache = semantic()
         graph = desk(cache, model(), tags=["prices"])

@@ -16,12 +16,15 @@ from langchain_core.messages import (
     ToolMessage,
 )
 from langchain_core.messages.tool import tool_call
+from pydantic import BaseModel
 
 from langchain_lean.caching.prompts import (
     Asked,
     is_sampled,
+    is_written_out,
     prompt_string,
     read_prompt,
+    with_schemas,
 )
 
 TEXTS = st.text(max_size=30)
@@ -144,12 +147,33 @@ def test_a_question_is_read_from_text_and_blocks(content: Any) -> None:
     assert asked([SystemMessage("Be kind."), HumanMessage(content)]).question == "Why?"
 
 
+class Schema(BaseModel):
+    city: str
+
+
+def test_a_class_stands_in_a_key_with_its_fields() -> None:
+    described = with_schemas(str([("response_format", Schema)]))
+    assert '"city"' in described
+    assert is_written_out("[]", described)
+
+
+@pytest.mark.parametrize(
+    "llm", ["<class 'nobody.Knows'>", "<class 'a.<locals>.B'>", "<O object at 0x7f>"]
+)
+def test_what_is_named_only_is_not_written_out(llm: str) -> None:
+    assert not is_written_out("[]", with_schemas(llm))
+    assert is_written_out(prompt_string([HumanMessage(llm)]), "llm")
+
+
 @pytest.mark.parametrize(
     ("llm", "sampled"),
     [
         ('{"kwargs": {"temperature": 0.3}}', True),
         ("[('temperature', 1)]", True),
         ("{'inferenceConfig': {'temperature': 0.7}}", True),
+        ("[('temperature', np.float64(0.7))]", True),
+        ("[('temperature', Decimal('0.7'))]", True),
+        ("[('temperature', '.7')]", True),
         ('{"temperature": 0}', False),
         ('{"temperature": 0.0}', False),
         ('{"temperature": null}', False),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.outputs import ChatGeneration, Generation
+from pydantic import BaseModel, ConfigDict, Field
 
 from langchain_lean.caching.records import (
     CorruptRecordError,
@@ -65,6 +69,54 @@ def record(*answers: Generation) -> Record:
 def test_a_message_comes_back_as_it_was(message: AIMessage) -> None:
     kept = record(ChatGeneration(message=message, generation_info={"a": 1}))
     assert from_text(to_text(kept)) == kept
+
+
+class Color(Enum):
+    RED = "red"
+
+
+class Parsed(BaseModel):
+    model_config = ConfigDict(populate_by_name=True)
+
+    color: Color
+    full_name: str = Field(alias="fullName")
+    parts: set[str]
+    at: timedelta
+    price: Decimal
+
+
+def test_what_was_read_into_a_schema_is_read_into_it_again() -> None:
+    parsed = Parsed(
+        color=Color.RED,
+        full_name="Ada",
+        parts={"a", "b"},
+        at=timedelta(hours=1),
+        price=Decimal("1.50"),
+    )
+    message = AIMessage("{}", additional_kwargs={"parsed": parsed})
+    found = from_text(to_text(record(ChatGeneration(message=message)))).message
+    assert found is not None
+    assert Parsed(**found.additional_kwargs["parsed"]) == parsed
+
+
+@pytest.mark.parametrize("value", [b"abc", (1, 2), {1: 2}, {1, 2}, object()])
+def test_what_would_come_back_as_something_else_cannot_be_written(
+    value: object,
+) -> None:
+    message = AIMessage("Hi", additional_kwargs={"value": value})
+    with pytest.raises(TypeError):
+        to_text(record(ChatGeneration(message=message)))
+
+
+def test_ids_of_a_provider_s_conversation_are_left_out() -> None:
+    said = {"id": "resp_1", "model_name": "m", "created": datetime(2026, 1, 1)}
+    message = AIMessage("Hi", id="1", response_metadata=said)
+    found = from_text(to_text(record(ChatGeneration(message=message)))).message
+    assert found is not None
+    assert found.response_metadata == {
+        "model_name": "m",
+        "created": "2026-01-01 00:00:00",
+    }
 
 
 def test_several_texts_come_back_as_they_were() -> None:
