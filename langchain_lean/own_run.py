@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
+from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
 
 
@@ -88,3 +89,40 @@ class OwnRun(Runnable[Any, Any]):
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AsyncIterator[Any]: ...
+
+
+class NodeRun(OwnRun):
+    """An `OwnRun` that takes a prompt as a model does, or a state as a node does."""
+
+    def stream(
+        self,
+        input: Any,  # noqa: A002 - LangChain's word
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Iterator[Any]:
+        """Answer a prompt as a stream; what is noted comes with a last empty chunk.
+
+        A state is answered in one piece; a graph streams what its node shows.
+        """
+        if is_prompt(input):
+            yield from super().stream(input, config, **kwargs)
+        else:
+            yield self.invoke(input, config, **kwargs)
+
+    async def astream(
+        self,
+        input: Any,  # noqa: A002 - LangChain's word
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[Any]:
+        """`stream` for asyncio."""
+        if not is_prompt(input):
+            yield await self.ainvoke(input, config, **kwargs)
+            return
+        async for chunk in super().astream(input, config, **kwargs):
+            yield chunk
+
+
+def is_prompt(given: Any) -> bool:
+    """Whether something is what a chat model takes, and no state of a graph."""
+    return isinstance(given, str | PromptValue | Sequence)

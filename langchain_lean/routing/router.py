@@ -11,7 +11,6 @@ from langchain_core.callbacks import (
     CallbackManagerForChainRun,
 )
 from langchain_core.messages import BaseMessage
-from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 
 from langchain_lean.accounting.prices.book import PriceBook
@@ -19,7 +18,7 @@ from langchain_lean.accounting.prices.table import price_table
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.messages import not_taken, prompt_messages, state_messages
-from langchain_lean.own_run import OwnRun
+from langchain_lean.own_run import NodeRun, is_prompt
 from langchain_lean.routing.answering.costs import Costs
 from langchain_lean.routing.answering.decision import Request
 from langchain_lean.routing.answering.ladder import Ladder, Model
@@ -33,7 +32,7 @@ __all__ = ["EscalationRouter", "Route", "RouteState"]
 _ROUTE = "route"
 
 
-class EscalationRouter(OwnRun):
+class EscalationRouter(NodeRun):
     """Answers with a cheap model, and asks a stronger one when a policy says so.
 
     As a node of a graph it takes a state with messages and gives an update: the answer
@@ -169,34 +168,6 @@ class EscalationRouter(OwnRun):
             msg = f"The route names a model the router does not have; it has {known}."
         raise ConfigurationError(msg)
 
-    def stream(
-        self,
-        input: Any,  # noqa: A002 - LangChain's word
-        config: RunnableConfig | None = None,
-        **kwargs: Any,
-    ) -> Iterator[Any]:
-        """Answer as a stream; the route comes with a last empty chunk.
-
-        A state is answered in one piece; a graph streams what its node shows.
-        """
-        if _is_prompt(input):
-            yield from super().stream(input, config, **kwargs)
-        else:
-            yield self.invoke(input, config, **kwargs)
-
-    async def astream(
-        self,
-        input: Any,  # noqa: A002 - LangChain's word
-        config: RunnableConfig | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[Any]:
-        """`stream` for asyncio."""
-        if not _is_prompt(input):
-            yield await self.ainvoke(input, config, **kwargs)
-            return
-        async for chunk in super().astream(input, config, **kwargs):
-            yield chunk
-
     def _invoke(
         self,
         given: Any,
@@ -283,7 +254,7 @@ class EscalationRouter(OwnRun):
         )
 
     def _messages(self, given: Any) -> list[BaseMessage]:
-        if _is_prompt(given):
+        if is_prompt(given):
             messages = prompt_messages(given)
         else:
             key, taker = self._messages_key, type(self).__name__
@@ -297,10 +268,6 @@ class EscalationRouter(OwnRun):
         return messages
 
     def _result(self, given: Any, run: Run) -> Any:
-        if _is_prompt(given):
+        if is_prompt(given):
             return run.answer
         return {self._messages_key: [run.answer], _ROUTE: run.route}
-
-
-def _is_prompt(given: Any) -> bool:
-    return isinstance(given, str | PromptValue | Sequence)

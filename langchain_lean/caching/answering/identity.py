@@ -10,7 +10,6 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableSequence
 from langchain_core.runnables.base import RunnableBindingBase
 
@@ -18,6 +17,7 @@ from langchain_lean.accounting.attribution import attributed
 from langchain_lean.budgets.model import BudgetedModel
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.models import chat_model_of
+from langchain_lean.own_run import is_prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ class Identity:
         """
         if not self.takes_state:
             return messages
-        is_state = not isinstance(given, str | PromptValue | Sequence)
-        return given if is_state or not _is_graph(self.model) else {key: messages}
+        takes = not is_prompt(given) or not _is_graph(self.model)
+        return given if takes else {key: messages}
 
     def with_tools(self, tools: Sequence[Any], options: Mapping[str, Any]) -> Identity:
         """The same with tools bound to the model.
@@ -158,7 +158,7 @@ def beside(state: Any, key: str) -> str:
         state: A mapping or an object; messages and prompts hold nothing else.
         key: Where it has its messages.
     """
-    if isinstance(state, str | PromptValue | Sequence):
+    if is_prompt(state):
         return ""
     values = state if isinstance(state, Mapping) else getattr(state, "__dict__", {})
     return repr(sorted((name, values[name]) for name in values if name != key))

@@ -13,7 +13,6 @@ from langchain_core.callbacks import (
 from langchain_core.messages import AIMessage, BaseMessage, message_chunk_to_message
 from langchain_core.messages.ai import AIMessageChunk, add_ai_message_chunks
 from langchain_core.outputs import ChatGeneration
-from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from langchain_lean.caching.answering.identity import Identity, beside, tenant_of
@@ -26,7 +25,7 @@ from langchain_lean.caching.misses import Miss
 from langchain_lean.caching.prompts import Asked, prompt_string
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.messages import not_taken, prompt_messages, state_messages
-from langchain_lean.own_run import OwnRun
+from langchain_lean.own_run import NodeRun, is_prompt
 from langchain_lean.showing import show, shows_tokens
 from langchain_lean.steps import adrive, drive
 
@@ -52,7 +51,7 @@ class _Call:
     config: RunnableConfig
 
 
-class CachedModel(OwnRun):
+class CachedModel(NodeRun):
     """Gives answers that were given before, and asks a model for all others.
 
     Made by `SemanticCache.model`. In a chain it takes and gives what a chat model does;
@@ -109,31 +108,6 @@ class CachedModel(OwnRun):
         identity, parser = self._identity.with_schema(schema, kwargs)
         keeping = replace(self._lookups.keeping, tool_calls=True)  # some models call it
         return self._with(identity, replace(self._lookups, keeping=keeping)) | parser
-
-    def stream(
-        self,
-        input: Any,  # noqa: A002 - LangChain's word
-        config: RunnableConfig | None = None,
-        **kwargs: Any,
-    ) -> Iterator[Any]:
-        """Answer as a stream; a state is answered in one piece."""
-        if _is_prompt(input):
-            yield from super().stream(input, config, **kwargs)
-        else:
-            yield self.invoke(input, config, **kwargs)
-
-    async def astream(
-        self,
-        input: Any,  # noqa: A002 - LangChain's word
-        config: RunnableConfig | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[Any]:
-        """`stream` for asyncio."""
-        if not _is_prompt(input):
-            yield await self.ainvoke(input, config, **kwargs)
-            return
-        async for chunk in super().astream(input, config, **kwargs):
-            yield chunk
 
     def _invoke(
         self,
@@ -241,7 +215,7 @@ class CachedModel(OwnRun):
         self, given: Any, config: RunnableConfig, options: Mapping[str, Any]
     ) -> _Call:
         key, taker = self._messages_key, "The cached model"
-        if _is_prompt(given):
+        if is_prompt(given):
             messages = prompt_messages(given)
         else:
             found = state_messages(given, key, taker=taker)
@@ -322,7 +296,7 @@ class CachedModel(OwnRun):
 
     def _result(self, call: _Call, answer: Any) -> Any:
         """What is given back: to a prompt the answer, to a state an update."""
-        if _is_prompt(call.given):
+        if is_prompt(call.given):
             return self._answer_in(answer)
         return answer if isinstance(answer, Mapping) else {self._messages_key: [answer]}
 
@@ -353,10 +327,6 @@ class CachedModel(OwnRun):
 def _for_others(hit: Hit) -> Hit:
     """What those get who have waited for it, and so were spared no time."""
     return replace(hit, record=replace(hit.record, seconds=0.0))
-
-
-def _is_prompt(given: Any) -> bool:
-    return isinstance(given, str | PromptValue | Sequence)
 
 
 def _last_chunk(chunks: Sequence[Any], miss: Miss) -> Iterator[AIMessageChunk]:
