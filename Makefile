@@ -23,7 +23,7 @@ lint: $(VENV)/test  ## Check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(VENV)/bench  ## Measure what is promised: estimates, prices, overhead, budgets, retrieval, memory, routing
+bench: $(VENV)/bench  ## Measure what is promised: accounting, budgets, retrieval, memory, routing, caching
 	@$(BIN)/python -m tests.benchmarks.token_estimates
 	@$(BIN)/python -m tests.benchmarks.price_lookup
 	@$(BIN)/python -m tests.benchmarks.ledger_overhead
@@ -34,6 +34,10 @@ bench: $(VENV)/bench  ## Measure what is promised: estimates, prices, overhead, 
 	@$(BIN)/python -m tests.benchmarks.routing
 	@$(BIN)/python -m tests.benchmarks.routing_overhead
 	@$(BIN)/python -m tests.benchmarks.step_caps
+	@$(BIN)/python -m tests.benchmarks.caching_prompts
+	@$(BIN)/python -m tests.benchmarks.caching_acceptance
+	@$(BIN)/python -m tests.benchmarks.caching_speed
+	@$(BIN)/python -m tests.benchmarks.caching_crashes
 
 format: $(VENV)/test  ## Format the code
 	@$(BIN)/ruff check --fix-only .
