@@ -25,10 +25,9 @@ _FIRST_FIT = 30  # lessons
 _FIT_AGAIN = 1.04  # times as many lessons
 _PLAN_AGAIN = 1.01  # times as many requests
 _RECENT = 500  # requests, which those to come are thought to be like
-_EXPLORED = 0.005  # of what would be served, and more the less sure it is:
-_EXPLORED_AT_THRESHOLD = 0.045
-_EXPECTED = np.array([3.0,20.0,1.0])
-_EDGES = np.array([.25,1.])
+_EXPLORED = 0.01  # of what would be served, and more the less sure it is:
+_EXPLORED_AT_THRESHOLD = 0.04
+_EXPECTED = 10.0  # errors as they were expected, before others are seen
 _SURE = 0.02  # a probability that is nearer to 0 or 1 counts as this one
 
 
@@ -204,14 +203,10 @@ class Acceptance:
         features = np.array([lesson.features for lesson in self._lessons])
         wrong = np.array([not lesson.same for lesson in self._lessons], float)
         expected = 1 - np.array([lesson.probability for lesson in self._lessons])
-        edges = self._most_doubtful * _EDGES
-        counts = [
-            np.bincount(np.searchsorted(edges, expected), each, len(edges) + 1)
-            for each in (wrong, expected)
-        ]
-        ratios = (_EXPECTED + counts[0]) / (_EXPECTED + counts[1])
-        ratios[-1] = 1.0
-        self._belief = Belief(Regression.fit(features, wrong), edges, ratios)
+        alike = expected <= self._most_doubtful  # as what is served
+        seen = _EXPECTED + wrong[alike].sum()
+        ratio = seen / (_EXPECTED + expected[alike].sum())
+        self._belief = Belief(Regression.fit(features, wrong), float(ratio))
         self._records = _records(self._lessons)
         self._account.estimate(self._belief)
         self._next_fit = math.ceil(self._learned * _FIT_AGAIN)

@@ -77,7 +77,7 @@ def reworded(question: str) -> str:
     text = question.casefold()
     for usual, other in WORDINGS:
         text = text.replace(usual, other)
-    return text if text != question.casefold() else f"one more thing: {text}"
+    return text if text != question.casefold() else f"one more thing, {text}"
 
 
 def _distinct() -> Iterator[str]:

@@ -44,20 +44,16 @@ class Belief:
     """What is known of errors.
 
     Attributes:
-        regression: How probable they are, if nothing is amiss with it.
-        edges: Up to which probabilities there is a ratio each; beyond, it is 1.
-        ratios: How many errors there are for one that the regression expects.
+        regression: How probable they are.
+        ratio: How many were seen for one that it had led to expect.
     """
 
     regression: Regression
-    edges: Floats
-    ratios: Floats
+    ratio: float
 
     def errors(self, rows: Floats) -> Floats:
         """The probability that each candidate is wrong."""
-        expected = self.regression.errors(rows)
-        ratios = self.ratios[np.searchsorted(self.edges, expected)]
-        return np.minimum(ratios * expected, 1.0)
+        return np.minimum(self.ratio * self.regression.errors(rows), 1.0)
 
     def most(self, spent: Spent, deviations: float) -> Floats:
         """How many wrong answers there are at most.
@@ -76,7 +72,11 @@ class Belief:
 
 
 def each(errors: Floats, rows: Floats) -> Spent:
-    """What each row comes to if it is served, by the probability that it is wrong."""
+    """What each row comes to if it is served, by the probability that it is wrong.
+
+    The gradient is that of a regression without a floor, which is steeper: the floor
+    is not known exactly, either.
+    """
     spread = errors * (1 - errors)
     return Spent(errors, spread, spread[..., None] * rows)
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from langchain_lean.vectors import Floats
 
+_FLOORS = (0.0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.12)
 _PRIOR = 1.0  # variance of a weight; features are of the order of 1
-FLOORS = (0.0, 0.005, 0.01, 0.02, 0.04, 0.08)
-PEN = 0.0
 _STEPS = 12
-_CLOSE = 1e-4  # a step after which no other is needed
+_CLOSE = 1e-3  # a step after which no other is needed
+_LEAST = 1e-9  # a probability
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,46 +20,79 @@ class Regression:
     """How probable it is that a candidate is wrong.
 
     Attributes:
+        floor: The probability where nothing speaks against it: not every answer to the
+            same question is the same.
         weights: One for each feature.
         covariance: Of the weights: how well they are known.
     """
 
+    floor: float
     weights: Floats
     covariance: Floats
-    floor: float = 0.0
 
     @classmethod
     def fit(cls, features: Floats, wrong: Floats) -> Regression:
-        best, most = None, -np.inf
-        start = np.zeros(features.shape[1])
-        for floor in FLOORS:
-            one = cls._fit(features, wrong, floor, start)
-            start = one.weights
-            p = one.errors(features)
-            like = float(np.log(np.where(wrong > 0, p, 1 - p)).sum()) - one.weights @ one.weights / (2*_PRIOR) + .5*np.linalg.slogdet(one.covariance)[1] - floor*PEN
-            if like > most:
-                best, most = one, like
+        """Fit a regression for each of several floors, and take the likeliest.
+
+        The floor is what psychometrics calls a lapse rate (Wichmann and Hill,
+        Perception & Psychophysics 63, 2001). Without one, probabilities would fall on
+        and on where similarity rises, far beyond what was seen. Weights are normal
+        around 0 beforehand; covariance and evidence are Laplace's approximation
+        (Bishop, Pattern Recognition and Machine Learning, 2006, 4.4 and 4.5).
+
+        Args:
+            features: (rows, features).
+            wrong: 1 where the candidate was wrong, else 0.
+        """
+        best, most = cls.of(0.0, features, wrong)
+        for floor in _FLOORS[1:]:
+            fitted, evidence = cls.of(floor, features, wrong, best.weights)
+            if evidence > most:
+                best, most = fitted, evidence
         return best
 
     @classmethod
-    def _fit(cls, features, wrong, floor, start):
-        count = features.shape[1]
-        prior = np.eye(count) / _PRIOR
-        fitted = cls(start, prior, floor)
+    def of(
+        cls,
+        floor: float,
+        features: Floats,
+        wrong: Floats,
+        weights: Floats | None = None,
+    ) -> tuple[Regression, float]:
+        """Fit a regression with a given floor, by Fisher scoring.
+
+        Args:
+            floor: The floor.
+            features: (rows, features).
+            wrong: 1 where the candidate was wrong, else 0.
+            weights: Where to begin.
+
+        Returns:
+            The regression, and the logarithm of its evidence, up to a constant.
+        """
+        prior = np.eye(features.shape[1]) / _PRIOR
+        start = np.zeros(len(prior)) if weights is None else weights
+        fitted = cls(floor, start, prior)
         for _ in range(_STEPS):
-            errors = np.clip(fitted.errors(features), 1e-9, 1 - 1e-9)
+            errors = fitted.errors(features)
             rise = (errors - floor) * (1 - errors) / (1 - floor)
-            var = errors * (1 - errors)
-            slope = features.T @ ((wrong - errors) * rise / var) - prior @ fitted.weights
-            covariance = np.linalg.inv((features.T * (rise**2 / var)) @ features + prior)
+            share = rise / (errors * (1 - errors))
+            slope = features.T @ ((wrong - errors) * share) - prior @ fitted.weights
+            information = (features.T * (rise * share)) @ features + prior
+            covariance = np.asarray(np.linalg.inv(information), np.float64)
             step = covariance @ slope
-            fitted = cls(fitted.weights + step, covariance, floor)
+            fitted = cls(floor, fitted.weights + step, covariance)
             if np.abs(step).max() < _CLOSE:
                 break
-        return fitted
+        errors = fitted.errors(features)
+        evidence = np.log(np.where(wrong > 0, errors, 1 - errors)).sum()
+        evidence -= fitted.weights @ prior @ fitted.weights / 2
+        evidence += np.linalg.slogdet(fitted.covariance)[1] / 2
+        return fitted, float(evidence)
 
     def errors(self, features: Floats) -> Floats:
         """The probability that each candidate is wrong."""
         half = features @ self.weights / 2
-        errors: Floats = (1 + np.tanh(half)) / 2  # logistic, without overflow
-        return self.floor + (1 - self.floor) * errors
+        logistic = (1 + np.tanh(half)) / 2  # without overflow
+        errors: Floats = self.floor + (1 - self.floor) * logistic
+        return np.clip(errors, _LEAST, 1 - _LEAST)
