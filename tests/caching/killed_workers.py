@@ -22,9 +22,12 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_lean import SemanticCache, scope
 from langchain_lean.accounting.metered import embeddings_name
 from langchain_lean.caching.prompts import Asked, prompt_string, read_prompt
+from langchain_lean.caching.stores.base import CacheStore
+from langchain_lean.caching.stores.redis import RedisCacheStore
 from langchain_lean.testing import ScriptedChatModel
 
 TENANTS = [f"tenant-{number}" for number in range(5)]
+TAGS = ["parcels"]
 QUESTIONS = [f"Where is parcel number {number} now?" for number in range(40)]
 
 
@@ -39,15 +42,21 @@ class DigestEmbeddings(Embeddings):
         return [chance.gauss(0, 1) for _ in range(32)]
 
 
-def shared_cache(url: str) -> SemanticCache:
+def shared_cache(url: str, *, patient: bool = False) -> SemanticCache:
     """The cache as every process makes it; a few answers always have to leave."""
+    most = 150 if url.startswith("sqlite") else 30
+    store: str | CacheStore = url
+    if patient and not url.startswith("sqlite"):
+        store = RedisCacheStore(
+            url, namespace="crashes", max_entries=most, timeout=60.0
+        )
     return SemanticCache(
         DigestEmbeddings(),
-        store=url,
+        store=store,
         threshold=0.99,
         tenant_by="user_id",
-        max_entries=150 if url.startswith("sqlite") else 30,
-        tags=["parcels"],
+        max_entries=most,
+        tags=TAGS,
         namespace="crashes",
     )
 
@@ -57,7 +66,9 @@ def asked_by(tenant: str, question: str) -> Asked:
     prompt = prompt_string([HumanMessage(question)])
     llm_string = answering(lambda _: "")._get_llm_string(stop=None)
     embeddings = embeddings_name(DigestEmbeddings())
-    return read_prompt(prompt, llm_string, tenant=tenant, embeddings=embeddings)
+    return read_prompt(
+        prompt, llm_string, tenant=tenant, embeddings=embeddings, tags=TAGS
+    )
 
 
 def answering(answer: Callable[[Sequence[BaseMessage]], str]) -> ScriptedChatModel:
