@@ -27,7 +27,7 @@ _PLAN_AGAIN = 1.01  # times as many requests
 _RECENT = 500  # requests, which those to come are thought to be like
 _EXPLORED = 0.01  # of what would be served, and more the less sure it is:
 _EXPLORED_AT_THRESHOLD = 0.04
-_EXPECTED = 10.0  # errors as they were expected, before others are seen
+_EXPECTED = 30.0  # errors as they were expected, before others are seen
 _SURE = 0.02  # a probability that is nearer to 0 or 1 counts as this one
 
 

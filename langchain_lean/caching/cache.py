@@ -81,8 +81,8 @@ class SemanticCache(BaseCache):
             `redis://host:6379/0` (Redis 8, with vector sets) for many; or a store.
         threshold: The cosine from which a question is close enough, 0.95 if not given.
             It depends on the embeddings: look at the `similarity` of hits and misses,
-            or give `max_error_rate`. Texts that are equal but for white space, case
-            and punctuation are close enough at any threshold.
+            or give `max_error_rate`. The nearest question is close enough at any
+            threshold if it is equal but for white space, case and punctuation.
         max_error_rate: Learn what to accept instead, so that wrong answers stay below
             this share of all requests, with 95 % confidence. The model goes on being
             asked now and then, to compare its answer with the kept one.

@@ -152,7 +152,8 @@ class Lookups:
             found = yield from self._look_up(asked)
         except Exception as error:
             self._failed("be read, and the model is asked", error)
-            return Miss(reason=f"the cache failed: {type(error).__name__}")
+            reason = f"the cache failed: {type(error).__name__}"
+            return Miss(reason=reason, failed=True)
         self.health.works("be read, and the model is asked")
         return found
 
@@ -192,7 +193,7 @@ class Lookups:
             seconds=time.perf_counter() - miss.started,
             stored=self.clock(),
         )
-        if not self.keeping.keeps(answers, streamed=streamed):
+        if miss.failed or not self.keeping.keeps(answers, streamed=streamed):
             return None
         try:
             value = to_text(record)
@@ -202,15 +203,11 @@ class Lookups:
         tenants = [] if asked.tenant is None else [tenant_tag(asked.tenant)]
         try:
             label = yield from self._label(asked, record, miss)
-            vector = miss.vector
-            if vector is None and asked.question is not None and self.embeddings:
-                # The look-up failed; without a vector nobody asks for it otherwise.
-                vector = yield from embedding(self.embeddings, asked.question)
             item = Item(
                 key=asked.key,
                 value=value,
                 label=label,
-                vector=vector,
+                vector=miss.vector,
                 seconds=self.ttl,
                 tags=(*map(own_tag, tags), *tenants),
             )

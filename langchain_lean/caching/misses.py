@@ -24,6 +24,7 @@ class Miss:
         vector: The question's embedding.
         near: What is nearest to it.
         decision: What was decided where answers are accepted by a learned rule.
+        failed: The cache itself failed, and is not asked to keep anything.
         started: When the look-up ended, by a monotonic clock, in seconds.
     """
 
@@ -31,6 +32,7 @@ class Miss:
     vector: Floats | None = None
     near: Sequence[Near] = ()
     decision: Decision | None = None
+    failed: bool = False
     started: float = field(default_factory=time.perf_counter)
 
     def mark(self, message: AIMessage) -> None:

@@ -160,9 +160,15 @@ class Clients:
         except exceptions.NoScriptError:
             return await client.execute_command(*whole(command), **options)
 
-    async def _aopen(self) -> Opened:
+    async def _afind_out(self) -> None:
+        """Ask what the server is, if that is not known."""
         await asyncio.to_thread(self._server.is_cluster)
+
+    async def _aopen(self) -> Opened:
+        await self._afind_out()
         loop = asyncio.get_running_loop()
+        for other in [each for each in self._loops if each.is_closed()]:
+            self._loops.pop(other, None)  # closed without a word to its generators
         if loop not in self._loops:
             client = self._server.async_client()
             turns = asyncio.Semaphore(self._turns)

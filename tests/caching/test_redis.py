@@ -160,7 +160,7 @@ def assert_reconciled(server: RedisServer, namespace: str) -> int:
             )
             assert set(answers) == set(vectors)
             assert set(answers) == set(client.zrange(f"{partition}:used", 0, -1))
-            assert set(ends) == {key for key in answers if answers[key][0] != " "}
+            assert set(ends) == {k for k in answers if answers[k].lstrip("t")[0] != " "}
             assert sorted(tagged) == sorted(
                 f"{tag} {key}" for key, own in tags.items() for tag in own.split()
             )
@@ -285,10 +285,77 @@ async def test_what_the_server_evicted_a_part_of_is_not_found(
     assert await verbs.near("answers", EAST) == []
     assert await verbs.get("answers", "key") is None
     assert await verbs.near("vectors", EAST) == []
-    for part in parts[1:]:
+    for part in ("vectors", "used", "ends"):
         assert await verbs.get(part, "key") == "value"
+    for part in ("tags", "tagged"):  # nobody could invalidate it any more
+        assert await verbs.near(part, EAST) == []
+        assert await verbs.get(part, "key") is None
     with redis_server.client() as client:
         assert client.keys(f"{{{namespace}:answers}}:*") == []
+    await verbs.close()
+
+
+@pytest.mark.parametrize("part", ["tags", "tagged"])
+async def test_invalidation_ends_where_the_server_evicted_tags(
+    store: RedisCacheStore,
+    redis_server: RedisServer,
+    namespace: str,
+    form: str,
+    part: str,
+) -> None:
+    verbs = Verbs(store, form)
+    for number in range(25):
+        await verbs.put("p", item(str(number), vector=EAST, tags=("tag",)))
+    with redis_server.client() as client:
+        client.delete(f"{{{namespace}:p}}:{part}")
+    await verbs.invalidate("tag")
+    assert await verbs.invalidate("tag") == 0
+    assert await verbs.near("p", EAST) == []
+    await verbs.close()
+
+
+@pytest.mark.parametrize("damage", [b"garbage", b"12", b"", b" \xff\xfe"])
+async def test_a_damaged_answer_hides_no_other_and_can_be_removed(
+    store: RedisCacheStore,
+    redis_server: RedisServer,
+    namespace: str,
+    form: str,
+    damage: bytes,
+) -> None:
+    verbs = Verbs(store, form)
+    for key, vector in (("bad", EAST), ("good", NORTH)):
+        await verbs.put("p", item(key, vector=vector))
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.hset(f"{{{namespace}:p}}:answers", "bad", damage)
+        client.execute_command("VSETATTR", f"{{{namespace}:p}}:vectors", "bad", "{")
+    assert sorted(await verbs.near("p", EAST)) == ["bad", "good"]
+    assert await verbs.get("p", "bad") != "value"
+    await verbs.remove("p", "bad")
+    assert await verbs.near("p", EAST) == ["good"]
+    await verbs.close()
+
+
+async def test_a_server_without_memory_left_still_answers(
+    own_redis: RedisServer, namespace: str, form: str
+) -> None:
+    with opened_at(own_redis.url, namespace) as store, own_redis.client() as client:
+        verbs = Verbs(store, form)
+        for number in range(50):
+            await verbs.put("p", item(str(number), vector=EAST))
+        client.config_set("maxmemory", "1mb")
+        assert await verbs.get("p", "1") == "value"
+        with pytest.raises(StorageError, match="memory"):
+            await verbs.put("p", item("more"))
+        await verbs.close()
+
+
+async def test_lessons_end_if_none_come(
+    store: RedisCacheStore, redis_server: RedisServer, namespace: str, form: str
+) -> None:
+    verbs = Verbs(store, form)
+    await verbs.teach("p", ["lesson"])
+    with redis_server.client() as client:
+        assert 0 < client.ttl(f"{{{namespace}:p}}:lessons") <= 30 * 24 * 3600
     await verbs.close()
 
 

@@ -10,5 +10,6 @@ local found = redis.call(
 )
 for _, each in ipairs(found) do
   forget(string.sub(each, #tag + 2))
+  redis.call('ZREM', tagged, each) -- also where the server evicted the tags of the key
 end
 return #found

@@ -1,7 +1,8 @@
 -- Put before each of the other scripts, which use its functions.
 --
 -- A partition is six keys. An item is in all of them that concern it, or in none:
---   answers  a hash: of each key the time it ends, or nothing, a space, and its value
+--   answers  a hash: of each key "t" if it has tags, the time it ends, or nothing, a
+--            space, and its value
 --   vectors  a vector set: the vector of a key, and its label as a JSON string
 --   used     a sorted set: keys by the turn at which they were used last
 --   ends     a sorted set: keys by the time they end; only those that do
@@ -23,23 +24,32 @@ local function now_from(given)
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- What is kept of a key and where its value begins in it, unless it has ended.
+-- What is kept of a key and where its value begins in it, unless it has ended, or has
+-- tags that the server evicted: nobody could invalidate it any more.
 local function answer_of(key, now)
   local answer = redis.call('HGET', answers, key)
-  if answer then
-    local space = string.find(answer, ' ', 1, true)
-    local at = tonumber(string.sub(answer, 1, space - 1))
-    if not at or at > now then
-      return answer, space + 1
-    end
+  if not answer then
+    return
   end
+  local mark, at, start = string.match(answer, '^(t?)(%d*) ()')
+  if not mark then
+    return answer, 1 -- damaged: whoever reads it will say so
+  end
+  at = tonumber(at)
+  if at and at <= now then
+    return
+  end
+  if mark == 't' and redis.call('EXISTS', tags, tagged) < 2 then
+    return
+  end
+  return answer, start
 end
 
--- Makes a key the one that was used last.
+-- Makes a key the one that was used last, unless the server has no memory left.
 local function use(key)
   local last = redis.call('ZRANGE', used, -1, -1, 'WITHSCORES')
   if last[1] ~= key then
-    redis.call('ZADD', used, (last[2] or 0) + 1, key)
+    redis.pcall('ZADD', used, (last[2] or 0) + 1, key)
   end
 end
 

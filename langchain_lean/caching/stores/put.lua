@@ -18,7 +18,8 @@ local function keep()
     at = string.format('%.0f', now + left)
     redis.call('ZADD', ends, at, key)
   end
-  redis.call('HSET', answers, key, at .. ' ' .. value)
+  local mark = own == '' and '' or 't'
+  redis.call('HSET', answers, key, mark .. at .. ' ' .. value)
   use(key)
   local dimensions = redis.pcall('VDIM', vectors) -- an error where there are none
   if vector ~= '' and (type(dimensions) ~= 'number' or 4 * dimensions == #vector) then

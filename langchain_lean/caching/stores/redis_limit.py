@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ PAUSE = 1.0
 """Seconds for which a server that failed is left alone."""
 
 # To connect takes redis-py a millisecond or two, in which a process does little else.
-_THREADS = 8  # that open connections, or talk to a cluster
+_THREADS = 32  # that open connections, or talk to a cluster
 _TASKS = 16  # of an event loop that talk to the server at a time
 
 T = TypeVar("T")
@@ -83,6 +83,7 @@ class LimitedClients(Clients):
         self._seconds = seconds
         self._breaker = breaker
         self._background = ThreadPoolExecutor(_THREADS, "lean-redis")
+        self._found: Future[bool] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def run(self, command: Command, **options: Any) -> Any:
@@ -95,6 +96,9 @@ class LimitedClients(Clients):
                     return self._ask_with(client, command, options)
                 except exceptions.ConnectionError:  # closed, and so are all others
                     self.close()
+                except exceptions.TimeoutError:  # perhaps cut off, and so are others
+                    self.close()
+                    raise
             left = self._seconds - (time.monotonic() - started)
             return self._in_background(left, self._ask, command, options)
 
@@ -157,6 +161,7 @@ class LimitedClients(Clients):
         super().forget()
         _inherited.append(self._background)
         self._background = ThreadPoolExecutor(_THREADS, "lean-redis")
+        self._found = None
         self._tasks = set()
 
     @contextmanager
@@ -178,24 +183,40 @@ class LimitedClients(Clients):
         self._breaker.worked()
 
     def _in_background(self, left: float, work: Callable[..., T], *args: Any) -> T:
+        until = time.monotonic() + left
+        self._finding_out().result(left)
+        return self._submit(work, *args).result(until - time.monotonic())
+
+    def _finding_out(self) -> Future[bool]:
+        """Asking what the server is, which may take seconds: one call for all."""
+        with self._lock:
+            found = self._found
+            if found is None or (found.done() and found.exception() is not None):
+                found = self._found = self._submit(self._server.is_cluster)
+            return found
+
+    def _submit(self, work: Callable[..., T], *args: Any) -> Future[T]:
         try:
-            future = self._background.submit(work, *args)
+            return self._background.submit(work, *args)
         except RuntimeError as error:
             msg = "Redis is not asked anything more: the process is ending."
             raise StorageError(msg) from error
-        return future.result(left)
+
+    async def _afind_out(self) -> None:
+        await asyncio.shield(asyncio.wrap_future(self._finding_out()))
 
     async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
         task = asyncio.create_task(work)
         self._tasks.add(task)  # a loop keeps no hold of its tasks
         task.add_done_callback(self._done)
-        loop = asyncio.get_running_loop()
+        loop, waited = asyncio.get_running_loop(), False
         while not task.done():
             due = loop.time() + self._seconds
             await asyncio.wait({task}, timeout=self._seconds)
             # Where the loop itself was busy, the reply may be there and not yet read.
-            if not task.done() and loop.time() - due < self._seconds / 4:
+            if not task.done() and (waited or loop.time() - due < self._seconds / 4):
                 raise TimeoutError
+            waited = True
         return task.result()
 
     def _done(self, task: asyncio.Task[Any]) -> None:

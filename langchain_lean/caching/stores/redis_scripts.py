@@ -67,7 +67,7 @@ class Commands:
     def get(self, partition: str, key: str) -> Talk[str | None]:
         """The value of a key."""
         value = yield self._command(_GET, partition, self._now(), _bytes(key))
-        return None if value is None else _text(value)
+        return None if value is None else _read(value)
 
     def nearest(self, partition: str, vector: Floats, count: int) -> Talk[list[Near]]:
         """The items nearest to a vector, the nearest first."""
@@ -79,7 +79,7 @@ class Commands:
             keys = [key for key, _ in found]
             labels = yield self._command(_LABELS, partition, self._now(), *keys)
             near = [
-                Near(_text(key), _cosine(score), json.loads(label))
+                Near(_text(key), _cosine(score), _label(label))
                 for (key, score), label in zip(found, labels, strict=True)
                 if label is not None
             ]
@@ -210,6 +210,22 @@ def _packed(vector: Floats) -> bytes:
 
 def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
+
+
+def _read(value: bytes | str) -> str:
+    """A value; where it is damaged, something that nobody takes for one."""
+    try:
+        return _text(value)
+    except UnicodeDecodeError:
+        return _text(value, "replace")
+
+
+def _label(written: bytes | str) -> str:
+    """A label; an empty one where it is damaged."""
+    try:
+        return str(json.loads(written))
+    except ValueError:
+        return ""
 
 
 def _text(data: bytes | str, errors: str = "surrogatepass") -> str:
