@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from functools import partial
-from inspect import iscoroutinefunction
 from typing import Any
 
 import numpy as np
@@ -87,17 +86,18 @@ def verification(cache: object, verify: Verify, candidate: Candidate) -> Step:
     def call() -> Any:
         if isinstance(verify, Runnable):
             return verify.invoke(candidate, own_call(ensure_config(), LEVER))
-        if iscoroutinefunction(verify):
+        verdict = verify(candidate)
+        if isinstance(verdict, Coroutine):
+            verdict.close()
             msg = "An async verify= needs ainvoke or astream: give a plain function."
             raise ConfigurationError(msg)
-        return verify(candidate)
+        return verdict
 
     async def acall() -> Any:
         if isinstance(verify, Runnable):
             return await verify.ainvoke(candidate, own_call(ensure_config(), LEVER))
-        if iscoroutinefunction(verify):
-            return await verify(candidate)
-        return await asyncio.to_thread(verify, candidate)
+        verdict = await asyncio.to_thread(verify, candidate)
+        return await verdict if isinstance(verdict, Awaitable) else verdict
 
     def marked() -> Any:
         token = bypass(cache)

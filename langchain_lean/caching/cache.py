@@ -196,7 +196,8 @@ class SemanticCache(BaseCache):
             identity: What else the answers depend on, such as a version of the
                 documents or a router's models: change it when the answers should
                 change. What else stands in a state is part of the key, a
-                `configurable` is not.
+                `configurable` is not. A hit gives a graph's state back with the answer,
+                and nothing else that the graph would have added.
             tags: What invalidates its answers, beside the cache's own tags.
             messages_key: Where a state has its messages.
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Generic, Self, TypeVar
@@ -14,7 +16,7 @@ from typing import Generic, Self, TypeVar
 Outcome = TypeVar("Outcome")
 
 PATIENCE = 600.0  # seconds; whoever makes the call has time-outs of their own
-STREAM_PATIENCE = 10.0  # seconds; whoever reads a stream may be slow, or never go on
+STREAM_PATIENCE = 10.0  # seconds without a piece: its reader may never go on
 
 _making: ContextVar[frozenset[int]] = ContextVar(
     "langchain_lean_flights", default=frozenset()
@@ -40,12 +42,13 @@ class Flight(Generic[Outcome]):
 
     Args:
         is_async: It is made in an event loop.
-        patience: How many seconds others wait for it.
+        patience: How many seconds others wait for it while nothing happens.
     """
 
     def __init__(self, *, is_async: bool, patience: float) -> None:
         self.is_async = is_async
         self._patience = patience
+        self._moved = self._began = time.monotonic()
         self._landed: Future[Landing[Outcome]] = Future()
         self._landed.set_running_or_notify_cancel()  # no waiter can cancel it
 
@@ -56,20 +59,29 @@ class Flight(Generic[Outcome]):
         """
         if self.is_async or _runs_in_a_loop() or id(self) in _making.get():
             return Landing()
-        try:
-            return self._landed.result(self._patience)
-        except FutureTimeoutError:
-            return Landing()
+        while (left := self._left()) > 0:
+            with suppress(FutureTimeoutError):
+                return self._landed.result(left)
+        return Landing()
 
     async def await_(self) -> Landing[Outcome]:
         """`wait` for asyncio."""
         if id(self) in _making.get():
             return Landing()
-        try:
-            async with asyncio.timeout(self._patience):
-                return await asyncio.wrap_future(self._landed)
-        except TimeoutError:
-            return Landing()
+        while (left := self._left()) > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    return await asyncio.wrap_future(self._landed)
+        return Landing()
+
+    def moves(self) -> None:
+        """Note that the call goes on, so that others wait for longer."""
+        self._moved = time.monotonic()
+
+    def _left(self) -> float:
+        """How many seconds it is still waited for, if nothing happens."""
+        until = min(self._moved + self._patience, self._began + PATIENCE)
+        return until - time.monotonic()
 
     def land(self, landing: Landing[Outcome]) -> None:
         """Give those who wait what came of it."""
@@ -144,6 +156,11 @@ class Seat(Generic[Outcome]):
             self._own = flight
             _making.set(_making.get() | {id(flight)})  # the context is the run's own
         return None if own else flight
+
+    def moves(self) -> None:
+        """Note that the caller's own call goes on."""
+        if self._own is not None:
+            self._own.moves()
 
     def __enter__(self) -> Self:
         return self

@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, Generation
 
 from langchain_lean.messages import call_ids
 from langchain_lean.models import finish_reasons
 
-_ENDED = frozenset(
-    [
-        "stop",
-        "end",
-        "end_turn",
-        "stop_sequence",
-        "stop_sequences",
-        "tool_calls",
-        "tool_call",
-        "tool_use",
-        "function_call",
-        "complete",
-        "completed",
-        "finished",
-        "done",
-        "eos",
-        "eos_token",
-        "success",
-    ]
-)
+_WORDS = """stop end end_turn stop_sequence stop_sequences tool_calls tool_call tool_use
+    function_call complete completed finish finished done normal eos eos_token endoftext
+    end_of_text success finishreason.stop"""
+_ENDED = re.compile("|".join(f"(?:{re.escape(w)})+" for w in _WORDS.split()))
 """What providers say of an answer that has ended by itself, in small letters.
 
-Of any other word (a cap, a filter, a refusal, an error, one that is new) it is not
-known that the answer is whole.
+LangChain doubles a word that comes with two pieces of a stream. Of any other word (a
+cap, a filter, a refusal, an error, one that is new) it is not known that the answer is
+whole.
 """
 
 _CHANGED = ("budget", "steps")  # levers that change what is asked when money is short
@@ -79,7 +65,7 @@ class Keeping:
     def _is_whole(self, message: AIMessage, streamed: bool) -> bool:
         status = message.response_metadata.get("status")  # OpenAI's Responses API
         reasons = [*finish_reasons(message), *([status] if status else [])]
-        ended = all(str(reason).lower() in _ENDED for reason in reasons)
+        ended = all(_ENDED.fullmatch(str(reason).lower()) for reason in reasons)
         return self.truncated or (ended and (bool(reasons) or not streamed))
 
 
@@ -90,8 +76,3 @@ def _is_changed(message: AIMessage) -> bool:
         done.get("lever") in _CHANGED or done.get("action") == "kept"
         for done in (notes if isinstance(notes, list) else ())
     )
-
-
-def is_piecewise(chunks: Sequence[object]) -> bool:
-    """Whether an answer came in pieces, and not whole."""
-    return all(isinstance(chunk, AIMessageChunk) for chunk in chunks)

@@ -129,11 +129,8 @@ def _as_given(message: AIMessage) -> dict[str, Any]:
     conversation of another user at the provider; and what another cache has noted is
     not true of the next time.
     """
-    # What a schema was read into comes back in the form its fields are read from.
     kwargs = {
-        name: value.model_dump(mode="json", by_alias=True)
-        if isinstance(value, BaseModel)
-        else value
+        name: _read_from(value, message.text) if isinstance(value, BaseModel) else value
         for name, value in message.additional_kwargs.items()
     }
     exact = {
@@ -155,6 +152,21 @@ def _as_given(message: AIMessage) -> dict[str, Any]:
         "response_metadata": _in_json(said),
         "usage_metadata": usage or None,
     }
+
+
+def _read_from(value: BaseModel, text: str) -> Any:
+    """The JSON that an answer's schema was read from, which is read into it again.
+
+    Raises:
+        TypeError: If that is not what the answer says.
+    """
+    try:
+        given = json.loads(text)
+        if type(value).model_validate(given) == value:
+            return given
+    except ValueError:
+        pass
+    raise TypeError("An answer of a schema was not read from its text.")
 
 
 def _in_json(value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.runnables import Runnable, RunnableSequence
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableSequence
 from langchain_core.runnables.base import RunnableBindingBase
 
 from langchain_lean.accounting.attribution import attributed
@@ -61,6 +61,17 @@ class Identity:
         except ConfigurationError:
             return True
         return False
+
+    @property
+    def is_graph(self) -> bool:
+        """Whether it is a compiled graph."""
+        return _is_graph(self.model)
+
+    def remembers(self, config: RunnableConfig) -> bool:
+        """Whether it goes on with turns that are not in what it is given."""
+        thread = (config.get("configurable") or {}).get("thread_id")
+        model: Any = self.model
+        return self.is_graph and thread is not None and bool(model.checkpointer)
 
     def sent(self, given: Any, messages: Sequence[BaseMessage], key: str) -> Any:
         """What is sent to it.
@@ -124,6 +135,7 @@ class Identity:
             return f"{named}{sorted(options.items())}"
         model, bound, _ = chat_model_of(_asked(self.model))
         sent = {**bound, **options}
+        sent.pop("ls_structured_output_format", None)  # which LangChain leaves out, too
         stop = sent.pop("stop", None)
         described = {name: _described(value) for name, value in sent.items()}
         return named + model._get_llm_string(stop=stop, **described)
@@ -169,7 +181,7 @@ def tenant_of(key: str | None, metadata: Mapping[str, Any] | None) -> str | None
 
     A call that says it is for nobody is not for whoever the enclosing scope names.
     """
-    if key is None or (metadata and key in metadata and not metadata[key]):
+    if key is None or (metadata and metadata.get(key, key) in (None, "")):
         return None
     return attributed(key, metadata)
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Generator,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForChainRun,
@@ -29,6 +37,10 @@ from langchain_lean.own_run import NodeRun, is_prompt
 from langchain_lean.showing import show, shows_tokens
 from langchain_lean.steps import adrive, drive
 
+_REMEMBERS = (
+    "A graph with a checkpointer of its own is not cached in a thread, whose turns the "
+    "cache does not see: put the cache inside of it, with cache.nodes(...)."
+)
 _WAITS = 2  # for others who ask the same, before one goes alone
 
 
@@ -155,7 +167,11 @@ class CachedModel(NodeRun):
         config: RunnableConfig,
         **kwargs: Any,
     ) -> Iterator[Any]:
-        call = self._call(next(inputs), config, kwargs)
+        given = next(inputs)
+        if self._identity.is_graph:  # whose pieces are updates
+            yield self._invoke(given, run_manager, config, **kwargs)
+            return
+        call = self._call(given, config, kwargs)
         if call.asked is None:
             yield from self.model.stream(call.sent, config, **kwargs)
             return
@@ -166,9 +182,12 @@ class CachedModel(NodeRun):
                 return
             self._go_alone()
             chunks = []
-            for chunk in self.model.stream(call.sent, config, **kwargs):
-                chunks.append(chunk)
-                yield chunk
+            stream = self.model.stream(call.sent, config, **kwargs)
+            with closing(cast("Generator[Any]", stream)) as parts:
+                for chunk in parts:
+                    chunks.append(chunk)
+                    seat.moves()
+                    yield chunk
             answer = _whole(chunks)
             drive(self._kept(call.asked, found, answer, seat, chunks), ask)
             yield from _last_chunk(chunks, found)
@@ -180,7 +199,11 @@ class CachedModel(NodeRun):
         config: RunnableConfig,
         **kwargs: Any,
     ) -> AsyncIterator[Any]:
-        call = self._call(await anext(inputs), config, kwargs)
+        given = await anext(inputs)
+        if self._identity.is_graph:
+            yield await self._ainvoke(given, run_manager, config, **kwargs)
+            return
+        call = self._call(given, config, kwargs)
         if call.asked is None:
             async for chunk in self.model.astream(call.sent, config, **kwargs):
                 yield chunk
@@ -193,9 +216,12 @@ class CachedModel(NodeRun):
                 return
             self._go_alone()
             chunks = []
-            async for chunk in self.model.astream(call.sent, config, **kwargs):
-                chunks.append(chunk)
-                yield chunk
+            stream = self.model.astream(call.sent, config, **kwargs)
+            async with aclosing(cast("AsyncGenerator[Any]", stream)) as parts:
+                async for chunk in parts:
+                    chunks.append(chunk)
+                    seat.moves()
+                    yield chunk
             answer = _whole(chunks)
             await adrive(self._kept(call.asked, found, answer, seat, chunks), aask)
             for chunk in _last_chunk(chunks, found):
@@ -214,14 +240,8 @@ class CachedModel(NodeRun):
     def _call(
         self, given: Any, config: RunnableConfig, options: Mapping[str, Any]
     ) -> _Call:
-        key, taker = self._messages_key, "The cached model"
-        if is_prompt(given):
-            messages = prompt_messages(given)
-        else:
-            found = state_messages(given, key, taker=taker)
-            if found is None:
-                raise ConfigurationError(not_taken(taker, key, given))
-            messages = found
+        key = self._messages_key
+        messages = self._messages(given)
         identity = self._identity
         asked = self._lookups.asked(
             prompt_string(messages),
@@ -229,8 +249,24 @@ class CachedModel(NodeRun):
             tenant=tenant_of(self._tenant_by, config.get("metadata")),
             tags=self._tags,
         )
+        if asked is not None and identity.remembers(config):
+            self._lookups.health.says_once(_REMEMBERS)
+            asked = None
         sent = identity.sent(given, messages, key)
         return _Call(given, sent, messages, asked, config)
+
+    def _messages(self, given: Any) -> list[BaseMessage]:
+        """The messages of a prompt or a state, in any form that LangChain takes."""
+        key, taker = self._messages_key, "The cached model"
+        if not is_prompt(given):
+            found: Any = given.get(key) if isinstance(given, Mapping) else None
+            loose = isinstance(found, str | tuple | list) and bool(found)
+            if not loose or isinstance(found[0], BaseMessage):
+                found = state_messages(given, key, taker=taker)
+            if found is None:
+                raise ConfigurationError(not_taken(taker, key, given))
+            given = found
+        return prompt_messages(given)
 
     def _go_alone(self) -> None:
         """Keep the cache out of the call of a model that also has it inside."""
@@ -264,6 +300,8 @@ class CachedModel(NodeRun):
         chunks: Sequence[Any] = (),
     ) -> Generator[Step, Any, None]:
         answer = self._answer_in(given)
+        if answer is None:  # a graph that was interrupted
+            return
         model, provider = self._identity.answered_by(answer)
         record = yield from self._lookups.keep(
             asked,
@@ -297,12 +335,14 @@ class CachedModel(NodeRun):
     def _result(self, call: _Call, answer: Any) -> Any:
         """What is given back: to a prompt the answer, to a state an update."""
         if is_prompt(call.given):
-            return self._answer_in(answer)
+            return self._answer_in(answer) or answer
         return answer if isinstance(answer, Mapping) else {self._messages_key: [answer]}
 
     def _marked(self, given: Any, miss: Miss) -> Any:
         """What a model or a graph gave, with why the cache did not: a copy."""
         answer = self._answer_in(given)
+        if answer is None:
+            return given
         metadata = dict(answer.response_metadata)
         answer = answer.model_copy(update={"response_metadata": metadata})
         miss.mark(answer)
@@ -311,10 +351,12 @@ class CachedModel(NodeRun):
         *before, _ = given[self._messages_key]
         return {**given, self._messages_key: [*before, answer]}
 
-    def _answer_in(self, given: Any) -> AIMessage:
-        """The answer in what a model or a graph gave."""
+    def _answer_in(self, given: Any) -> AIMessage | None:
+        """The answer in what a model or a graph gave; None if a graph gave none."""
         if isinstance(given, Mapping):
-            [*_, given] = given.get(self._messages_key) or [None]
+            [*_, last] = given.get(self._messages_key) or [None]
+            ended = "__interrupt__" not in given and isinstance(last, AIMessage)
+            return last if ended else None
         if isinstance(given, AIMessage):
             return given
         msg = (

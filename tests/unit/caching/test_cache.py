@@ -356,6 +356,15 @@ class TestWhatIsKept:
                 assert not lean(await ask(asked.bind(extra=option), CARD))
         assert caplog.text.count("a local class") == 1
 
+    @pytest.mark.parametrize("reason", ["stopstop", "FINISH", "STOP", "end_turn"])
+    async def test_an_answer_that_ended_by_itself_is_kept(
+        self, ask: Ask, reason: str
+    ) -> None:
+        said = {"finish_reason": reason}
+        asked = model(AIMessage("It", response_metadata=said), cache=semantic())
+        await ask(asked, CARD)
+        assert lean(await ask(asked, CARD))["kind"] == "exact"
+
     async def test_empty_answers_are_not_kept(self, ask: Ask) -> None:
         asked = model("  ", cache=semantic())
         await ask(asked, CARD)
@@ -471,7 +480,7 @@ class TestSafety:
         async def verify(candidate: Candidate) -> bool:
             return verdict
 
-        asked = model(cache=semantic(verify=verify))
+        asked = model(cache=semantic(verify=lambda candidate: verify(candidate)))
         await ask(asked, CARD)
         found = lean(await ask(asked, CARD_TOO))
         served = verdict and ask is ainvoke

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 from langchain_core.callbacks import AsyncCallbackHandler
@@ -19,6 +19,7 @@ from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import interrupt
 from pydantic import BaseModel
 
 from langchain_lean import (
@@ -38,11 +39,13 @@ from tests.unit.caching.caches import (
     RATE,
     Ask,
     all_forms,
+    astream,
     both,
     invoke,
     lean,
     model,
     semantic,
+    stream,
 )
 
 _WAIT = 60  # seconds for a thread on a busy machine
@@ -332,6 +335,48 @@ class TestWhoIsAsked:
         assert lean(state["messages"][-1])["kind"] == "exact"
         assert (await ask(cached, {**given, "lang": object()}))["messages"]
 
+    async def test_a_graph_that_remembers_its_threads_is_not_cached_in_one(
+        self, ask: Ask, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        inner = model()
+        remembering = graph(inner_node(inner), checkpointer=InMemorySaver())
+        cached = semantic().model(remembering, identity="desk")
+        for user in ("ada", "bob"):
+            thread = cached.with_config(configurable={"thread_id": user})
+            state = await ask(thread, {"messages": [HumanMessage(CARD)]})
+            assert not lean(state["messages"][-1])
+        assert caplog.text.count("cache.nodes") == 1
+
+    @pytest.mark.parametrize(
+        "messages",
+        ["Where?", [("user", "Where?")], [{"role": "user", "content": "Where?"}]],
+    )
+    async def test_a_graph_takes_messages_in_any_form(
+        self, ask: Ask, messages: Any
+    ) -> None:
+        cached = semantic().model(graph(inner_node(model())), identity="desk")
+        for _ in range(2):
+            state = await ask(cached, {"messages": messages})
+        assert lean(state["messages"][-1])["kind"] == "exact"
+
+    async def test_a_graph_that_is_interrupted_is_let_be(self, ask: Ask) -> None:
+        def answer(state: MessagesState) -> dict[str, Any]:
+            return {"messages": [AIMessage(interrupt("Really?"))]}
+
+        cached = semantic().model(graph(answer), identity="desk")
+        saver = graph(cached, checkpointer=InMemorySaver())
+        thread = saver.with_config(configurable={"thread_id": "1"})
+        state = await ask(thread, {"messages": [HumanMessage(CARD)]})
+        assert state["__interrupt__"][0].value == "Really?"
+
+    @pytest.mark.parametrize("streaming", [stream, astream])
+    async def test_a_graph_s_stream_of_a_text_is_its_answer(
+        self, ask: Ask, streaming: Ask
+    ) -> None:
+        cached = semantic().model(graph(inner_node(model())), identity="desk")
+        first = await ask(cached, CARD)
+        assert (await streaming(cached, CARD)).text == first.text
+
     async def test_a_graph_takes_a_text(self, ask: Ask) -> None:
         cached = semantic().model(graph(inner_node(model())), identity="desk")
         first = await ask(cached, CARD)
@@ -376,6 +421,18 @@ class TestStructuredOutput:
         cached = semantic().model(inner).with_structured_output(Refund)
         answers = [await ask(cached, CARD) for _ in range(2)]
         assert answers == [Refund(order=7)] * 2
+        assert len(inner.calls) == 1
+
+    async def test_a_typed_dict_is_a_schema_too(self, ask: Ask) -> None:
+        class Local(TypedDict):
+            """A refund."""
+
+            order: int
+
+        inner = model({"order": 7})
+        cached = semantic().model(inner).with_structured_output(Local)
+        for _ in range(2):
+            assert await ask(cached, CARD) == {"order": 7}
         assert len(inner.calls) == 1
 
     async def test_another_schema_misses(self, ask: Ask) -> None:
@@ -429,6 +486,12 @@ class TestTenants:
             anybody = cached.with_config(metadata={"user_id": nobody})
             if nobody is not None:  # LangChain drops what is None
                 assert not lean(await ask(anybody, CARD))
+
+    async def test_a_tenant_may_be_called_0(self, ask: Ask) -> None:
+        cached = semantic(tenant_by="user_id").model(model())
+        nought = cached.with_config(metadata={"user_id": 0})
+        await ask(nought, CARD)
+        assert lean(await ask(nought, CARD))["kind"] == "exact"
 
     async def test_without_a_tenant_the_model_is_asked(self, ask: Ask) -> None:
         inner = model()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.outputs import ChatGeneration, Generation
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from langchain_lean.caching.records import (
     CorruptRecordError,
@@ -93,10 +93,30 @@ def test_what_was_read_into_a_schema_is_read_into_it_again() -> None:
         at=timedelta(hours=1),
         price=Decimal("1.50"),
     )
-    message = AIMessage("{}", additional_kwargs={"parsed": parsed})
+    text = parsed.model_dump_json(by_alias=True)
+    message = AIMessage(text, additional_kwargs={"parsed": parsed})
     found = from_text(to_text(record(ChatGeneration(message=message)))).message
     assert found is not None
     assert Parsed(**found.additional_kwargs["parsed"]) == parsed
+
+
+def test_what_was_not_read_from_the_answer_s_text_cannot_be_written() -> None:
+    class Secret(BaseModel):
+        token: SecretStr
+
+    secret = Secret(token=SecretStr("abc"))
+    for text, ends in (
+        ('{"token": "abc"}', True),
+        ('{"token": "**"}', False),
+        ("", False),
+    ):
+        message = AIMessage(text, additional_kwargs={"parsed": secret})
+        kept = record(ChatGeneration(message=message))
+        if ends:
+            assert "abc" in to_text(kept)
+        else:
+            with pytest.raises(TypeError):
+                to_text(kept)
 
 
 @pytest.mark.parametrize("value", [b"abc", (1, 2), {1: 2}, {1, 2}, object()])
