@@ -7,6 +7,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from langchain_lean.caching.accepting.regression import Prior
 from langchain_lean.caching.stores.base import Near
 
 NEIGHBOURS = 16
@@ -14,6 +17,16 @@ NEIGHBOURS = 16
 
 FEATURES = 8
 """How many numbers describe a candidate."""
+
+# All that speaks for a candidate is thought to count alike, before it is known better;
+# of the level of similarity and of density, which are those of the embeddings and of
+# the traffic, nothing is thought.
+_COUNTS = -0.6
+PRIOR = Prior(
+    means=np.array([0.0, *[_COUNTS] * 5, 0.0, _COUNTS]),
+    precisions=np.array([1.0, *[16.0] * 7]),
+)
+"""What is thought of the weights of these numbers, where errors are predicted."""
 
 _SHARPNESS = 20.0  # a vote is e times another one where the cosine is 0.05 higher
 _FEW = 0.1  # of a vote, so that odds are finite

@@ -20,7 +20,7 @@ from langchain_lean.caching.acceptance import (
 )
 from langchain_lean.caching.accepting.account import Account, Belief
 from langchain_lean.caching.accepting.evidence import FEATURES, weighed
-from langchain_lean.caching.accepting.regression import Regression
+from langchain_lean.caching.accepting.regression import Prior, Regression
 from langchain_lean.caching.stores.base import Near
 
 similarities = st.floats(-1, 1)
@@ -272,28 +272,38 @@ def drawn(weights: list[float], floor: float, rows: int) -> tuple[np.ndarray, ..
     return features, (chance.random(rows) < errors).astype(float)
 
 
+def fitted_to(features: np.ndarray, wrong: np.ndarray) -> Regression:
+    count = features.shape[1]
+    return Regression.fit(features, wrong, Prior(np.zeros(count), np.ones(count)))
+
+
 def test_the_regression_finds_the_weights_that_were_there() -> None:
-    fitted = Regression.fit(*drawn([-1.0, -2.0], 0.0, 4_000))
+    fitted = fitted_to(*drawn([-1.0, -2.0], 0.0, 4_000))
     assert fitted.weights == pytest.approx([-1.0, -2.0], abs=0.2)
     assert fitted.floor < 0.02
 
 
 def test_the_regression_finds_the_floor_that_was_there() -> None:
-    fitted = Regression.fit(*drawn([-1.0, -2.0], 0.08, 4_000))
+    fitted = fitted_to(*drawn([-1.0, -2.0], 0.08, 4_000))
     assert 0.04 <= fitted.floor <= 0.12
 
 
+def test_without_rows_the_weights_are_as_they_were_thought() -> None:
+    prior = Prior(np.array([1.0, -2.0]), np.array([4.0, 9.0]))
+    fitted = Regression.fit(np.zeros((0, 2)), np.zeros(0), prior)
+    assert fitted.weights == pytest.approx(prior.means)
+    assert np.diag(fitted.covariance) == pytest.approx(1 / prior.precisions)
+
+
 def test_few_rows_leave_the_weights_uncertain() -> None:
-    few, many = (
-        Regression.fit(*drawn([-1.0, -2.0], 0.0, rows)) for rows in (30, 3_000)
-    )
+    few, many = (fitted_to(*drawn([-1.0, -2.0], 0.0, rows)) for rows in (30, 3_000))
     assert np.diag(few.covariance).min() > np.diag(many.covariance).max()
 
 
 @pytest.mark.parametrize("outcome", [0.0, 1.0])
 def test_outcomes_of_one_kind_can_be_fitted_to(outcome: float) -> None:
     features = np.ones((50, 3))
-    errors = Regression.fit(features, np.full(50, outcome)).errors(features)
+    errors = fitted_to(features, np.full(50, outcome)).errors(features)
     assert abs(errors - outcome).max() < 0.2
 
 
