@@ -86,7 +86,7 @@ def test_where_answers_never_are_the_same_it_serves_nothing() -> None:
 async def test_inside_of_a_model_an_exploration_is_a_miss_that_is_compared() -> None:
     inner = model(answer, cache=learning())
     actions = set()
-    for number, text in enumerate(questions(500)):
+    for number, text in enumerate(questions(1_200)):
         found = await (invoke if number % 2 else ainvoke)(inner, text)
         actions.add(lean(found)["action"])
     assert actions == {"hit", "missed", "explored"}
