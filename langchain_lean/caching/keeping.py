@@ -63,10 +63,14 @@ class Keeping:
         return (self.tool_calls or not calls) and self._is_whole(message, streamed)
 
     def _is_whole(self, message: AIMessage, streamed: bool) -> bool:
-        status = message.response_metadata.get("status")  # OpenAI's Responses API
+        said = message.response_metadata
+        status = said.get("status")  # OpenAI's Responses API
         reasons = [*finish_reasons(message), *([status] if status else [])]
         ended = all(_ENDED.fullmatch(str(reason).lower()) for reason in reasons)
-        return self.truncated or (ended and (bool(reasons) or not streamed))
+        # A graph that streams has LangChain read a stream where nobody sees it, and a
+        # provider that LangChain knows says how each answer ended.
+        must_say = streamed or "model_provider" in said
+        return self.truncated or (ended and (bool(reasons) or not must_say))
 
 
 def _is_changed(message: AIMessage) -> bool:

@@ -310,7 +310,7 @@ class CachedModel(NodeRun):
             model=model,
             provider=provider,
             tags=self._tags,
-            streamed=len(chunks) > 1,
+            streamed=any(isinstance(chunk, AIMessageChunk) for chunk in chunks),
         )
         if record is not None:
             hit = Hit(record=record, kind="exact", similarity=1.0, age=0.0)
