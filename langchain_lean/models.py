@@ -103,6 +103,16 @@ def ls_params(model: Any) -> Mapping[str, Any]:
     return bound.model._get_ls_params(**bound.options)
 
 
+def model_string(model: Any) -> str:
+    """A model and its parameters, as LangChain writes it for a cache.
+
+    Args:
+        model: A chat model, or one with something bound to it.
+    """
+    bound = chat_model_of(model)
+    return bound.model._get_llm_string(**bound.options)
+
+
 def own_call(config: RunnableConfig, source: str) -> RunnableConfig:
     """The configuration of a call that a lever makes on its own behalf.
 
@@ -203,6 +213,15 @@ def tries_again(model: Any) -> bool:
             return True
         model = model.bound
     return isinstance(model, RunnableWithFallbacks)
+
+
+def heard_only(model: Any) -> bool:
+    """Whether a model's tokens are told to callbacks only: it has no stream.
+
+    Args:
+        model: A chat model, or one with something bound to it.
+    """
+    return bool(getattr(model, "heard_only", False))
 
 
 def unstreamed(model: Any) -> Any:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
+
+from langchain_core.callbacks import BaseCallbackManager
 
 from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.recording.events import Call, Event, Outcome
@@ -41,7 +43,7 @@ from langchain_lean.lifecycle import keep_until_exit
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
-    from langchain_core.runnables import Runnable
+    from langchain_core.runnables import Runnable, RunnableConfig
 
     from langchain_lean.accounting.ledger import TokenLedger
     from langchain_lean.budgets.fitting import Action
@@ -66,10 +68,40 @@ class Ahead:
     refusals: list[CallRefusedError] = field(default_factory=list)
 
 
-reserved_ahead: ContextVar[Ahead | None] = ContextVar(
-    "langchain_lean_reserved_ahead", default=None
+reserved_ahead: ContextVar[tuple[Ahead, ...]] = ContextVar(
+    "langchain_lean_reserved_ahead", default=()
 )
-"""What was reserved for the next call of this context."""
+"""What was reserved for the next call of this context; the newest is the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountedRun:
+    """The run that the calls of a context count to, where a guard cannot see that.
+
+    Attributes:
+        guard: Whose count it is.
+        id: Names the run.
+        nested: Whether the calls are made inside of a tool of that run.
+    """
+
+    guard: BudgetGuard
+    id: str
+    nested: bool = False
+
+
+_counted_runs: ContextVar[tuple[CountedRun, ...]] = ContextVar(
+    "langchain_lean_counted_runs", default=()
+)
+
+
+def present_run() -> str | None:
+    """The run that calls of this context count to, for whichever guard that was said.
+
+    Returns:
+        Its name; None where nobody said it.
+    """
+    runs = _counted_runs.get()
+    return runs[-1].id if runs else None
 
 
 class BudgetGuard(Recorder):
@@ -384,7 +416,43 @@ class BudgetGuard(Recorder):
 
     def outermost_run(self, run_id: UUID) -> str:
         """The outermost run that a run belongs to, as far as the guard saw it begin."""
-        return self._trace_id(run_id, run_id)
+        counted = self.counted_run
+        return self._trace_id(run_id, run_id) if counted is None else counted.id
+
+    def watch(self, config: RunnableConfig) -> None:
+        """See the calls of a run: stand among the callbacks of its configuration."""
+        callbacks = config.get("callbacks")
+        if isinstance(callbacks, BaseCallbackManager):
+            if not self.watches(config):
+                callbacks.add_handler(self, inherit=True)
+        else:
+            config["callbacks"] = [*(callbacks or ()), self]
+
+    def watches(self, config: RunnableConfig) -> bool:
+        """Whether it stands among the callbacks of a configuration."""
+        callbacks: Any = config.get("callbacks")
+        return self in (getattr(callbacks, "handlers", callbacks) or ())
+
+    @property
+    def counted_run(self) -> CountedRun | None:
+        """The run that the calls of this context count to, where somebody said it."""
+        runs = _counted_runs.get()
+        return next((run for run in reversed(runs) if run.guard is self), None)
+
+    @contextmanager
+    def counting(self, run_id: str, *, nested: bool = False) -> Iterator[None]:
+        """Count the calls inside to a run that the guard did not see begin.
+
+        Args:
+            run_id: Names the run.
+            nested: Whether the calls are made inside of a tool of that run.
+        """
+        run = CountedRun(self, run_id, nested)
+        token = _counted_runs.set((*_counted_runs.get(), run))
+        try:
+            yield
+        finally:
+            _counted_runs.reset(token)
 
     def _admit(self, run_id: UUID) -> None:
         """Reserve for a call that has begun, once, or refuse it."""
@@ -397,7 +465,7 @@ class BudgetGuard(Recorder):
                 return  # the guard was given twice
             self._open[call.run_id] = None
         try:
-            outcome = self._take_ahead() or self.reserve(self.demand(Ask.of(call)))
+            outcome = self._take_ahead() or self.reserve(self.demand(self._ask(call)))
             if isinstance(outcome, Shortage):
                 raise outcome.error()
         except CallRefusedError as error:
@@ -413,8 +481,14 @@ class BudgetGuard(Recorder):
     @property
     def _ahead(self) -> Ahead | None:
         """What this guard reserved for the call of this context, if anything."""
-        ahead = reserved_ahead.get()
-        return ahead if ahead is not None and ahead.guard is self else None
+        known = reserved_ahead.get()
+        return next((ahead for ahead in reversed(known) if ahead.guard is self), None)
+
+    def _ask(self, call: Call) -> Ask:
+        """What a call asks of the budgets."""
+        counted = self.counted_run
+        ask = Ask.of(call)
+        return ask if counted is None else replace(ask, run_id=counted.id)
 
     def _take_ahead(self) -> Reservation | None:
         """The reservation made ahead for this call; for a retry there is none left."""

@@ -18,7 +18,6 @@ from uuid import UUID
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForChainRun,
-    BaseCallbackManager,
     BaseRunManager,
     CallbackManagerForChainRun,
 )
@@ -107,18 +106,7 @@ class BudgetedModel(OwnRun):
     ) -> None:
         if when_over is None:
             when_over = [a for a in ACTIONS if a != "downgrade" or lite is not None]
-        if isinstance(when_over, str):
-            msg = f'when_over= takes a list: when_over=["{when_over:.40}"].'
-            raise ConfigurationError(msg)
-        unknown = [action for action in when_over if action not in ACTIONS]
-        if unknown:
-            msg = f"when_over= takes {', '.join(ACTIONS)}, not {unknown[0]!r:.40}."
-            raise ConfigurationError(msg)
-        if "downgrade" in when_over and lite is None:
-            msg = (
-                "To downgrade takes a model to ask instead: guard.model(..., lite=...)."
-            )
-            raise ConfigurationError(msg)
+        check_actions(when_over, lite)
         self._derive: _Derive = _as_it_is
         self.guard = guard
         self.model = model
@@ -142,6 +130,12 @@ class BudgetedModel(OwnRun):
             lambda model: model.with_structured_output(schema, **kwargs),
             structured=True,
         )
+
+    def without_finish(self) -> Self:
+        """The same without a last answer in words, for answers of a schema."""
+        model = copy(self)
+        model.when_over = tuple(a for a in self.when_over if a != "finish")
+        return model
 
     def _invoke(
         self,
@@ -223,7 +217,7 @@ class BudgetedModel(OwnRun):
         derived = copy(self)
         derived._derive = derive
         if structured:
-            derived.when_over = tuple(a for a in self.when_over if a != "finish")
+            derived = derived.without_finish()
         try:
             derived._check_models()
         except (AttributeError, NotImplementedError) as error:
@@ -351,15 +345,36 @@ class BudgetedModel(OwnRun):
 
     def _watched(self, config: RunnableConfig, accepted: Accepted) -> RunnableConfig:
         """The configuration of a call: the guard sees it, tags say what was done."""
-        callbacks = config.get("callbacks")
-        if isinstance(callbacks, BaseCallbackManager):
-            if self.guard not in callbacks.handlers:
-                callbacks.add_handler(self.guard, inherit=True)
-        else:
-            callbacks = [*(callbacks or ()), self.guard]
         done = [f"lean:{note.action}" for note in accepted.candidate.notes]
-        tags = [*(config.get("tags") or []), *done]
-        return {**config, "callbacks": callbacks, "tags": tags}
+        watched: RunnableConfig = {**config}
+        watched["tags"] = [*(config.get("tags") or []), *done]
+        self.guard.watch(watched)
+        return watched
+
+
+def check_actions(
+    when_over: Sequence[str], lite: object, known: Sequence[str] = ACTIONS
+) -> None:
+    """Refuse what cannot be done with a call that does not fit.
+
+    Args:
+        when_over: What to do, in the order to try it.
+        lite: The model to downgrade to, if any.
+        known: What can be done.
+
+    Raises:
+        ConfigurationError: If one of it is not known, or needs a lite model.
+    """
+    if isinstance(when_over, str):
+        msg = f'when_over= takes a list: when_over=["{when_over:.40}"].'
+        raise ConfigurationError(msg)
+    unknown = [action for action in when_over if action not in known]
+    if unknown:
+        msg = f"when_over= takes {', '.join(known)}, not {unknown[0]!r:.40}."
+        raise ConfigurationError(msg)
+    if "downgrade" in when_over and lite is None:
+        msg = 'when_over=["downgrade"] takes a model to ask instead: give lite=.'
+        raise ConfigurationError(msg)
 
 
 def _options(candidate: Candidate, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -393,7 +408,8 @@ class _Attempts:
         """
         guard, reservation = self._model.guard, accepted.reservation
         ahead = Ahead(guard, [] if reservation is None else [reservation])
-        reserved_ahead.set(ahead)  # the context is this run's own
+        # The context is this run's own.
+        reserved_ahead.set((*reserved_ahead.get(), ahead))
         try:
             yield
         except Exception:

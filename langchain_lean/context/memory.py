@@ -208,6 +208,16 @@ class SummaryMemory(Runnable[Any, Any]):
         self._messages_key, self._short_key = messages_key, short_key
         self._remembered = Remembered(_REMEMBERED, pin)
 
+    @property
+    def keeps_history(self) -> bool:
+        """Whether it leaves `messages` alone; see `keep_history`."""
+        return self._keep_history
+
+    @property
+    def keys(self) -> tuple[str, str]:
+        """Where a state has its messages, and the short conversation."""
+        return self._messages_key, self._short_key
+
     def invoke(
         self,
         input: Any,  # noqa: A002 - LangChain's word

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -111,6 +112,11 @@ class EscalationRouter(NodeRun):
         """The models by name, cheapest first."""
         return self._ladder.models
 
+    @property
+    def identity(self) -> str:
+        """What its answers depend on, for a cache: its models and its policy."""
+        return f"{self.policy.name} over {self._ladder.described}"
+
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> EscalationRouter:
         """The same with tools bound to all of its models.
 
@@ -129,6 +135,17 @@ class EscalationRouter(NodeRun):
             prices=self._prices,
             counter=self._counter,
         )
+
+    def through(self, ask: Callable[[Model], Model]) -> EscalationRouter:
+        """The same with its models asked through something else.
+
+        Args:
+            ask: What is asked in place of a model.
+        """
+        router = copy(self)
+        router.__dict__.pop("screen", None)  # of this one's models
+        router._ladder = self._ladder.through(ask)
+        return router
 
     @cached_property
     def screen(self) -> Runnable[Any, dict[str, Route]]:

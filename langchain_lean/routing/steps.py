@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
@@ -271,6 +271,27 @@ class StepCap(BudgetGuard):
                 # Of a run that goes on, they leave it its last answer.
                 left = max(self.max_calls - self._made(run), 0)
                 self._carry(min(before, left) if goes_on(inputs) else before, run)
+
+    @contextmanager
+    def counting(self, run_id: str, *, nested: bool = False) -> Iterator[None]:
+        """Count the calls inside to a run that the cap did not see begin.
+
+        Args:
+            run_id: Names the run, which may rest and go on in another process.
+            nested: Whether the calls are made inside of a tool of that run.
+        """
+        self._inputs.name(run_id)
+        with super().counting(run_id, nested=nested):
+            yield
+
+    def sees(self, run_id: UUID | None) -> bool:
+        """Whether it knows to which run the calls below a run count."""
+        return self.counted_run is not None or run_id in self.places
+
+    def nested(self, run_id: UUID | None) -> bool:
+        """Whether the calls below a run are part of a sub-graph or a tool."""
+        counted = self.counted_run
+        return self.places.nested(run_id) if counted is None else counted.nested
 
     def demand(self, ask: Ask) -> Demand:
         """What a call asks of the cap: one step, whatever it sends."""

@@ -56,6 +56,14 @@ class Held:
         decided = self._peek is None or self.verdict is not None
         return self.rest() if decided and not self.rejected else []
 
+    def restart(self) -> None:
+        """Forget what has come, where the model is asked anew and nobody has seen it.
+
+        What was shown cannot be taken back; the new answer comes behind it.
+        """
+        if not self._shown:
+            self._chunks, self._text, self.verdict = [], "", None
+
     def rest(self) -> list[AIMessageChunk]:
         """Give all that has come and was not shown yet."""
         waiting = self._chunks[self._shown :]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -15,7 +15,7 @@ from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.usage import TokenUsage
 from langchain_lean.budgets.model import BudgetedModel
 from langchain_lean.errors import ConfigurationError, UnpricedModelError
-from langchain_lean.models import ls_params
+from langchain_lean.models import ls_params, model_string
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +80,20 @@ class Ladder:
     def models(self) -> dict[str, Model]:
         """The models by name, cheapest first."""
         return {rung.name: rung.model for rung in self.rungs}
+
+    @property
+    def described(self) -> str:
+        """The models with their parameters, cheapest first."""
+        models = (
+            m.bound_model if isinstance(m, BudgetedModel) else m
+            for m in self.models.values()
+        )
+        return ", ".join(map(model_string, models))
+
+    def through(self, ask: Callable[[Model], Model]) -> Ladder:
+        """The same with its models asked through something else."""
+        rungs = (replace(rung, model=ask(rung.model)) for rung in self.rungs)
+        return Ladder(tuple(rungs))
 
     def with_tools(
         self, tools: Sequence[Any], options: Mapping[str, Any]

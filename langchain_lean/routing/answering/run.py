@@ -29,7 +29,7 @@ from langchain_lean.accounting.reporting import (
 )
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.accounting.usage import TokenUsage
-from langchain_lean.models import hidden_call, own_call, tries_again
+from langchain_lean.models import heard_only, hidden_call, own_call, tries_again
 from langchain_lean.routing.answering.costs import ANSWERS, Answering, Costs
 from langchain_lean.routing.answering.decision import (
     Asking,
@@ -38,6 +38,7 @@ from langchain_lean.routing.answering.decision import (
     Showing,
     Step,
 )
+from langchain_lean.routing.answering.hearing import Ear, hears
 from langchain_lean.routing.answering.held import as_chunk
 from langchain_lean.routing.answering.route import Route, noted
 from langchain_lean.routing.opinions import FAILED, Opinion
@@ -186,15 +187,20 @@ class Run:
         return iter(pieces)
 
     def _is_streamed(self, asked: Asking) -> bool:
+        model = asked.rung.model
         if self.streams or not self.shows or asked.trial is None:
             return self.streams
-        return not tries_again(asked.rung.model)  # a stream is not tried again
+        # A stream is not tried again.
+        return not (tries_again(model) or heard_only(model))
 
     def _config(self, asked: Asking) -> RunnableConfig:
         said = {ANSWERS: asked.rung.name}
         if asked.trial is not None:
             self.trials.append(asked.trial)
-            return hidden_call(self.config, {**said, TRIAL: asked.trial})
+            config = hidden_call(self.config, {**said, TRIAL: asked.trial})
+            if self.shows and heard_only(asked.rung.model):
+                hears(config, Ear(asked.trial, asked.held, partial(self._fed, asked)))
+            return config
         metadata = {**(self.config.get("metadata") or {}), **said}
         return {**self.config, "metadata": metadata}
 

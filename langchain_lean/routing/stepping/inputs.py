@@ -58,6 +58,10 @@ class Inputs:
         self._names.pop(run, None)  # a call before the graph gave it its own
         self._remember(run, name)
 
+    def name(self, run: str) -> None:
+        """Count a run under a name made of its own id, so that it may rest."""
+        self._remember(run, f"{run}/")
+
     def name_of(self, run: str) -> str:
         """Under which name a run is counted; its own where it has no thread."""
         return self._names.get(run, run)

@@ -90,7 +90,7 @@ class StepModel(BudgetedModel):
     ) -> AskedCall:
         call = super()._call(input_, config, run, options)
         alone = run.parent_run_id is None and _NODE not in call.metadata
-        if not alone and run.parent_run_id not in self.guard.places:
+        if not alone and not self.guard.sees(run.parent_run_id):
             msg = (
                 "The step cap does not see this run, so it cannot count its calls; "
                 'give it to the run: graph.invoke(..., {"callbacks": [cap]}).'
@@ -152,7 +152,7 @@ class StepModel(BudgetedModel):
         """Whether a call is made in the outermost graph, or the user says it may."""
         if self.final is not None:
             return self.final
-        return not self.guard.places.nested(call.parent_id)
+        return not self.guard.nested(call.parent_id)
 
     def _loops(self, call: AskedCall) -> bool:
         """Whether a call with tools comes after the same tool calls again and again."""

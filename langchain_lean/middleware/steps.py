@@ -1,0 +1,98 @@
+"""A cap on the steps of an agent."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from langchain.agents.middleware.types import (
+    AgentMiddleware,
+    ExtendedModelResponse,
+    ModelRequest,
+    ModelResponse,
+)
+from langchain_core.messages import ToolMessage
+from langgraph.prebuilt.tool_node import ToolCallRequest
+from langgraph.types import Command
+
+from langchain_lean.budgets.model import BudgetedModel
+from langchain_lean.middleware.handled import (
+    AsyncHandler,
+    Call,
+    Handler,
+    checked_part,
+)
+from langchain_lean.middleware.runs import RunState, counted, counted_in_tool, with_run
+from langchain_lean.routing.steps import StepCap
+
+
+class StepCapMiddleware(AgentMiddleware[RunState, Any, Any]):
+    """Caps the model calls an agent makes for one input.
+
+    At the cap the agent gives one last answer without tools. Calls of tools and of
+    sub-agents count, also those of sub-agents that have this middleware with the same
+    cap; in them the cap makes a result of the tool. Each new input begins at 0, and a
+    resume goes on. The cap needs no place among the callbacks; where it has one, it
+    also counts what an outer graph calls.
+
+    Args:
+        cap: The cap.
+        final: As for `cap.model`.
+
+    Raises:
+        ConfigurationError: If that is no cap.
+
+    Example:
+        ```python
+        middleware = [StepCapMiddleware(StepCap(max_calls=20))]
+        agent = create_agent(model, tools, middleware=middleware)
+        ```
+    """
+
+    state_schema = RunState
+
+    def __init__(self, cap: StepCap, *, final: bool | None = None) -> None:
+        self.cap = checked_part("StepCapMiddleware", cap, StepCap)
+        self.final = final
+
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Handler
+    ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
+        """Take a step, or give the last answer."""
+        call = Call(request, handler)
+        counting, run = counted(self.cap, request.state)
+        with counting:
+            answer = self._model(call).invoke(call.messages)
+        return with_run(call.respond(answer), run)
+
+    async def awrap_model_call(
+        self, request: ModelRequest[Any], handler: AsyncHandler
+    ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
+        """`wrap_model_call` for asyncio."""
+        call = Call(request, handler)
+        counting, run = counted(self.cap, request.state)
+        with counting:
+            answer = await self._model(call).ainvoke(call.messages)
+        return with_run(call.respond(answer), run)
+
+    def wrap_tool_call(
+        self,
+        request: ToolCallRequest,
+        handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]],
+    ) -> ToolMessage | Command[Any]:
+        """Count what a tool calls, and make its result of a refusal."""
+        with counted_in_tool(self.cap, request.state, request.runtime.config):
+            return self.cap.wrap_tool_call(request, handler)
+
+    async def awrap_tool_call(
+        self,
+        request: ToolCallRequest,
+        handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
+    ) -> ToolMessage | Command[Any]:
+        """`wrap_tool_call` for asyncio."""
+        with counted_in_tool(self.cap, request.state, request.runtime.config):
+            return await self.cap.awrap_tool_call(request, handler)
+
+    def _model(self, call: Call) -> BudgetedModel:
+        model = self.cap.model(call.model, final=self.final)
+        return model if call.request.response_format is None else model.without_finish()
