@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
+
+_WORDS = re.compile(r"(?:\s*\S{1,20}){1,4}\s*|\s+")  # what a piece of a stream holds
 
 
 def shows_tokens(config: RunnableConfig) -> bool:
@@ -51,3 +54,18 @@ def show(pieces: Iterable[AIMessageChunk], config: RunnableConfig) -> None:
             push_message(message, state_key=None)
     finally:
         var_child_runnable_config.reset(token)
+
+
+def pieces(message: AIMessage) -> Iterator[AIMessageChunk]:
+    """An answer in pieces of a few words; all but its text comes with the last one.
+
+    Args:
+        message: The answer, with an id.
+    """
+    text = message.content
+    if isinstance(text, str):
+        *words, last = _WORDS.findall(text) or [""]
+        for part in words:
+            yield AIMessageChunk(content=part, id=message.id)
+        message = message.model_copy(update={"content": last})
+    yield AIMessageChunk(**message.model_dump(exclude={"type"}))

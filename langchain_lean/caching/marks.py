@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 from uuid import uuid4
 
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, Generation
 
 from langchain_lean.accounting.prices.book import PriceBook
@@ -30,7 +28,6 @@ _REASONS = {
     "exact": "the same was asked before",
     "semantic": "a question that is close enough was asked before",
 }
-_WORDS = re.compile(r"(?:\s*\S{1,20}){1,4}\s*|\s+")  # what a piece of a stream holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,18 +105,3 @@ class Hit:
                 saved_usd=None if saved is None else f"{saved.normalize():f}",
             )
         return ChatGeneration(message=message, generation_info=answer.generation_info)
-
-
-def pieces(message: AIMessage) -> Iterator[AIMessageChunk]:
-    """An answer in pieces of a few words; all but its text comes with the last one.
-
-    Args:
-        message: The answer, with an id.
-    """
-    text = message.content
-    if isinstance(text, str):
-        *words, last = _WORDS.findall(text) or [""]
-        for part in words:
-            yield AIMessageChunk(content=part, id=message.id)
-        message = message.model_copy(update={"content": last})
-    yield AIMessageChunk(**message.model_dump(exclude={"type"}))

@@ -23,6 +23,7 @@ from langchain_lean.own_run import NodeRun, is_prompt
 from langchain_lean.routing.answering.costs import Costs
 from langchain_lean.routing.answering.decision import Request
 from langchain_lean.routing.answering.ladder import Ladder, Model
+from langchain_lean.routing.answering.parts import RouterParts
 from langchain_lean.routing.answering.route import Route, RouteState, routed_to
 from langchain_lean.routing.answering.run import Run, node_of
 from langchain_lean.routing.answering.start import begins, screens
@@ -143,9 +144,20 @@ class EscalationRouter(NodeRun):
             ask: What is asked in place of a model.
         """
         router = copy(self)
-        router.__dict__.pop("screen", None)  # of this one's models
+        for name in ("parts", "screen"):  # of this one's models
+            router.__dict__.pop(name, None)
         router._ladder = self._ladder.through(ask)
         return router
+
+    @cached_property
+    def parts(self) -> RouterParts:
+        """The router as three nodes: one drafts, one verifies, and one answers."""
+
+        def run(prompt: Any, config: RunnableConfig) -> Run:
+            return self._run(prompt, config, {})
+
+        rungs = self._ladder.rungs
+        return RouterParts(run, self._ladder.strongest.name, len(rungs) - 1)
 
     @cached_property
     def screen(self) -> Runnable[Any, dict[str, Route]]:

@@ -28,13 +28,13 @@ from langchain_lean.caching.answering.report import reported_hit, reported_miss
 from langchain_lean.caching.asking import Step, aask, ask, bypass
 from langchain_lean.caching.flights import Flights, Landing, Seat
 from langchain_lean.caching.lookups import Lookups
-from langchain_lean.caching.marks import Hit, pieces
+from langchain_lean.caching.marks import Hit
 from langchain_lean.caching.misses import Miss
 from langchain_lean.caching.prompts import Asked, prompt_string
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.messages import not_taken, prompt_messages, state_messages
 from langchain_lean.own_run import NodeRun, is_prompt
-from langchain_lean.showing import show, shows_tokens
+from langchain_lean.showing import pieces, show, shows_tokens
 from langchain_lean.steps import adrive, drive
 
 _REMEMBERS = (

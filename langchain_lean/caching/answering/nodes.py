@@ -15,11 +15,11 @@ from langchain_lean.caching.answering.pending import Pending
 from langchain_lean.caching.answering.report import reported_hit, reported_miss
 from langchain_lean.caching.asking import Step, aask, ask
 from langchain_lean.caching.lookups import Lookups
-from langchain_lean.caching.marks import LEVER, Hit, pieces
+from langchain_lean.caching.marks import LEVER, Hit
 from langchain_lean.caching.prompts import Asked, prompt_string
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.messages import last_human_index, not_taken, state_messages
-from langchain_lean.showing import show, shows_tokens
+from langchain_lean.showing import pieces, show, shows_tokens
 from langchain_lean.steps import adrive, drive
 
 

@@ -99,15 +99,58 @@ class Request:
             ConfigurationError: If the policy or a model gives something else.
         """
         place, course = yield from self.screened()
-        kept: Decision | None = None
+        return (yield from self.climbed(place, course))
+
+    def drafted(self) -> Generator[Step, Any, tuple[int, Course, Decision | None]]:
+        """Ask the model that is first, and let nobody see its answer yet.
+
+        Returns:
+            The model's place in the ladder, why it is asked, and its answer; None where
+            a stronger one is to answer at once.
+
+        Raises:
+            CallRefusedError: If it may not be asked.
+            ConfigurationError: As `answered`.
+        """
+        place, course = yield from self.screened()
+        if place > self.start:
+            return place, course, None
+        return place, course, (yield from self._asked(place, course))
+
+    def verified(
+        self, decision: Decision
+    ) -> Generator[Step, Any, tuple[Decision, Verdict | None]]:
+        """Judge an answer that was drafted.
+
+        Returns:
+            The answer with what the policy said, and that.
+        """
+        verdict = yield from self._judged(decision)
+        course = self._told(decision.course, decision.place, "judge", verdict)
+        return replace(decision, course=course), verdict
+
+    def climbed(
+        self, place: int, course: Course, kept: Decision | None = None
+    ) -> Generator[Step, Any, Decision]:
+        """Ask one model after the other, from one on, until an answer stands.
+
+        Args:
+            place: The first to ask, by its place in the ladder.
+            course: Why.
+            kept: An answer of a cheaper one that was rejected, and can be shown where
+                no other may be asked.
+
+        Raises:
+            CallRefusedError: If no model may be asked.
+            ConfigurationError: If the policy or a model gives something else.
+        """
         while True:
             try:
                 decision = yield from self._asked(place, course)
             except BudgetExceededError as error:
                 return (yield from self._without(place, course, kept, error))
-            verdict = yield from self._judged(decision)
-            course = self._told(course, place, "judge", verdict)
-            decision = replace(decision, course=course)
+            decision, verdict = yield from self.verified(decision)
+            course = decision.course
             if verdict is None or not verdict.escalate:
                 yield Showing(decision.asked.held.rest())
                 return decision

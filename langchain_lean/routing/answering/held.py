@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import uuid4
 
@@ -34,6 +34,19 @@ class Held:
         self._id = f"run-{uuid4()}"  # for what a function makes of an answer
         self._shown = 0
         self._text = ""
+
+    @classmethod
+    def of(cls, pieces: Iterable[AIMessageChunk], *, shown: bool) -> Held:
+        """An answer that came before, and was shown then or is to be shown."""
+        held = cls(None)
+        held._chunks = list(pieces)
+        held._shown = len(held._chunks) if shown else 0
+        return held
+
+    @property
+    def shown(self) -> bool:
+        """Whether all that has come was given out."""
+        return self._shown == len(self._chunks) > 0
 
     @property
     def empty(self) -> bool:

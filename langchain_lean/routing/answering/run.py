@@ -12,9 +12,10 @@ from collections.abc import (
 )
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from functools import partial, reduce
 from operator import add
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.messages import AIMessage, AIMessageChunk, SystemMessage
@@ -29,6 +30,7 @@ from langchain_lean.accounting.reporting import (
 )
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.accounting.usage import TokenUsage
+from langchain_lean.messages import tool_calls
 from langchain_lean.models import heard_only, hidden_call, own_call, tries_again
 from langchain_lean.routing.answering.costs import ANSWERS, Answering, Costs
 from langchain_lean.routing.answering.decision import (
@@ -38,12 +40,27 @@ from langchain_lean.routing.answering.decision import (
     Showing,
     Step,
 )
+from langchain_lean.routing.answering.draft import (
+    Draft,
+    course_of,
+    decision_of,
+    drafted,
+    final,
+    finished,
+    judged,
+    less,
+    skipped,
+    total,
+    used_by,
+)
 from langchain_lean.routing.answering.hearing import Ear, hears
 from langchain_lean.routing.answering.held import as_chunk
 from langchain_lean.routing.answering.route import Route, noted
 from langchain_lean.routing.opinions import FAILED, Opinion
 from langchain_lean.routing.verdict import LEVER
 from langchain_lean.showing import show, shows_tokens
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(slots=True)
@@ -61,6 +78,7 @@ class Run:
         trials: The answers on trial that were asked for.
         answer: The answer, in the end.
         route: Who gave it, and why.
+        draft: An answer that other nodes have, or will get; None where there is none.
     """
 
     request: Request
@@ -73,6 +91,7 @@ class Run:
     trials: list[str] = field(default_factory=list, init=False)
     answer: AIMessage = field(init=False)
     route: Route = field(init=False)
+    draft: Draft | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         callbacks: Any = self.config.get("callbacks")
@@ -85,14 +104,73 @@ class Run:
 
     def answering(self) -> Generator[Step, Any, None]:
         """What is to be asked and shown until an answer stands."""
-        try:
-            decision = yield from self.request.answered()
-        except Exception:
-            for trial in self.trials:  # nobody sees any of them
-                report_rejected(trial, source=LEVER)
-            raise
+        yield from self._ended(self.request.answered())
+
+    def drafting(self) -> Generator[Step, Any, None]:
+        """What is to be asked until there is a draft; what calls tools is final."""
+        place, course, decision = yield from self._surely(self.request.drafted())
+        name = self.request.ladder.names[place]
+        if decision is None:
+            self.draft = skipped(name, course, self.costs.decision(()))
+            return
+        calls = tool_calls(decision.answer)
+        draft = drafted(decision, name, self.costs)
+        if calls or decision.asked.held.verdict is not None:
+            draft = yield from self._verified(decision, draft)
+        if calls:
+            yield Showing(decision.asked.held.rest())
+            self._settle(replace(decision, course=course_of(draft)))
+            draft = final(self.answer, name, draft["reason"])
+        self.draft = draft
+
+    def verifying(self, draft: Draft) -> Generator[Step, Any, None]:
+        """What is to be asked until a draft has its verdict."""
+        decision = decision_of(draft, self.request)
+        if decision is not None and draft["status"] == "drafted":
+            draft = yield from self._verified(decision, draft)
+        self.draft = draft
+
+    @property
+    def given_draft(self) -> Draft:
+        """The draft, behind what makes one."""
+        if self.draft is None:  # pragma: no cover - it is asked behind that alone
+            msg = "There is no draft."
+            raise RuntimeError(msg)
+        return self.draft
+
+    def _verified(
+        self, decision: Decision, draft: Draft
+    ) -> Generator[Step, Any, Draft]:
+        before = self.costs.decision(())
+        decision, verdict = yield from self.request.verified(decision)
+        spent = less(self.costs.decision(()), before)
+        return judged(draft, decision.course, verdict, spent)
+
+    def finishing(self, draft: Draft) -> Generator[Step, Any, None]:
+        """What is to be asked and shown until an answer stands in place of a draft."""
+        self.draft = draft
+        if draft["trial"] is not None:
+            self.trials.append(draft["trial"])
+        yield from self._ended(finished(draft, self.request))
+
+    def _ended(
+        self, steps: Generator[Step, Any, Decision]
+    ) -> Generator[Step, Any, None]:
+        """Take steps until an answer stands, and say what became of it."""
+        decision = yield from self._surely(steps)
         self._settle(decision)
         yield Showing([self._last(decision)])
+
+    def _surely(
+        self, steps: Generator[Step, Any, _Result]
+    ) -> Generator[Step, Any, _Result]:
+        """Take steps; where they fail, nobody sees any of the answers on trial."""
+        try:
+            return (yield from steps)
+        except Exception:
+            for trial in self.trials:
+                report_rejected(trial, source=LEVER)
+            raise
 
     def _last(self, decision: Decision) -> AIMessageChunk:
         """The last piece: the note, or all of an answer that nobody has streamed."""
@@ -220,7 +298,7 @@ class Run:
             report_notice(LEVER, action="kept", reason=course.reason)
         elif decision.asked.trial is not None:
             self._report_saving(decision, decision.asked.trial)
-        cost = self.costs.decision(course.rejected)
+        cost = self._decision_cost(course.rejected)
         self.route = course.route(rung.name, decision.place, cost)
         self.answer = noted(
             decision.answer,
@@ -229,8 +307,22 @@ class Run:
             over_budget=course.over_budget,
         )
 
+    def _decision_cost(self, rejected: Sequence[str]) -> Decimal | None:
+        cost = self.costs.decision(rejected)
+        if self.draft is None:
+            return cost
+        earlier = [self.draft["decision_usd"]]
+        if self.draft["trial"] in rejected:
+            earlier.append(self.draft["answer_usd"])
+        return total(earlier, cost)
+
+    def _drafted(self, trial: str) -> dict[Answering, TokenUsage]:
+        """What an answer used that was drafted in another node."""
+        found = self.draft is not None and self.draft["trial"] == trial
+        return used_by(self.draft) if self.draft is not None and found else {}
+
     def _report_saving(self, decision: Decision, trial: str) -> None:
-        spent = self.costs.answer(trial)
+        spent = self.costs.answer(trial) or self._drafted(trial)
         if not spent:  # it came from a cache
             return
         strongest = self.request.ladder.strongest
