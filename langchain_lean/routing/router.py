@@ -143,10 +143,20 @@ class EscalationRouter(NodeRun):
         Args:
             ask: What is asked in place of a model.
         """
-        router = copy(self)
-        for name in ("parts", "screen"):  # of this one's models
-            router.__dict__.pop(name, None)
+        router = self._copied()
         router._ladder = self._ladder.through(ask)
+        return router
+
+    def judged_by(self, policy: EscalationPolicy) -> EscalationRouter:
+        """The same with another policy."""
+        router = self._copied()
+        router.policy = policy
+        return router
+
+    def _copied(self) -> EscalationRouter:
+        router = copy(self)
+        for name in ("parts", "screen"):  # of this one
+            router.__dict__.pop(name, None)
         return router
 
     @cached_property

@@ -18,7 +18,12 @@ from langchain_lean.caching.lookups import Lookups
 from langchain_lean.caching.marks import LEVER, Hit
 from langchain_lean.caching.prompts import Asked, prompt_string
 from langchain_lean.errors import ConfigurationError
-from langchain_lean.messages import last_human_index, not_taken, state_messages
+from langchain_lean.messages import (
+    last_human_index,
+    not_taken,
+    state_messages,
+    tool_calls,
+)
 from langchain_lean.showing import pieces, show, shows_tokens
 from langchain_lean.steps import adrive, drive
 
@@ -113,10 +118,18 @@ class CacheNodes:
     def _kept(
         self, messages: list[BaseMessage], config: RunnableConfig
     ) -> Generator[Step, Any, None]:
-        """Keep the last answer, if it is one and not the cache's own."""
-        asked = self._asked(messages[: last_human_index(messages) + 1], config)
+        """Keep the last answer, if it is one and not the cache's own.
+
+        One that rests on what tools said is kept only where such answers are.
+        """
+        end = last_human_index(messages) + 1
+        asked = self._asked(messages[:end], config)
         answer = messages[-1] if messages else None
         if asked is None or not isinstance(answer, AIMessage) or _is_hit(answer):
+            return
+        if not self._lookups.keeping.tool_calls and any(
+            map(tool_calls, messages[end:])
+        ):
             return
         miss = self._pending.take(asked)
         if miss is None:  # another process has looked it up

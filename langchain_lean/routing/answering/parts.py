@@ -32,15 +32,15 @@ class RouterParts:
         self._run = run
         self._strongest = going_on(strongest, place)
         self.draft: Runnable[Any, Draft] = RunnableLambda(
-            self._draft, self._adraft, name="draft"
+            self._draft, self._adraft, name="EscalationRouter.draft"
         )
         """Takes a prompt and gives a draft of the answer."""
         self.verify: Runnable[Mapping[str, Any], Draft] = RunnableLambda(
-            self._verify, self._averify, name="verify"
+            self._verify, self._averify, name="EscalationRouter.verify"
         )
         """Takes `messages`, the prompt, and a `draft`, and gives it with a verdict."""
         self.answer: Runnable[Mapping[str, Any], AIMessage] = RunnableLambda(
-            self._answer, self._aanswer, name="answer"
+            self._answer, self._aanswer, name="EscalationRouter.answer"
         )
         """Takes the same and gives the answer. Without a draft the strongest model goes
         on, such as behind the tools it called."""
