@@ -34,6 +34,7 @@ class Answers:
     Args:
         routers: The models that answer; `agent` at least.
         system_prompt: Stands before the conversation in every prompt.
+        tools: Whether there is a node that runs tools.
         short: Whether what is sent stands in `short_messages`.
     """
 
@@ -42,10 +43,12 @@ class Answers:
         routers: Routers,
         *,
         system_prompt: str | None,
+        tools: bool,
         short: bool,
     ) -> None:
         self._routers = dict(routers)
         self._system = [SystemMessage(system_prompt)] if system_prompt else []
+        self._tools = tools
         self._key = "short_messages" if short else "messages"
         self.verify: Runnable[Any, Any] = RunnableLambda(
             self._verify, self._averify, name="verify"
@@ -80,11 +83,13 @@ class Answers:
         return route is not None and route["model"] == strongest
 
     def _draft(self, state: Mapping[str, Any], config: RunnableConfig) -> Any:
-        return _drafted(self._parts(state).draft.invoke(self._prompt(state), config))
+        return self._drafted(
+            self._parts(state).draft.invoke(self._prompt(state), config)
+        )
 
     async def _adraft(self, state: Mapping[str, Any], config: RunnableConfig) -> Any:
         prompt = self._prompt(state)
-        return _drafted(await self._parts(state).draft.ainvoke(prompt, config))
+        return self._drafted(await self._parts(state).draft.ainvoke(prompt, config))
 
     def _verify(self, state: Mapping[str, Any], config: RunnableConfig) -> Any:
         if (draft := _final(state)) is None:
@@ -106,6 +111,11 @@ class Answers:
             return _as_it_is(draft, config)
         given = self._given(state)
         return _answered(await self._parts(state).answer.ainvoke(given, config))
+
+    def _drafted(self, draft: Draft) -> dict[str, Any]:
+        if self._tools and draft["status"] == "final":
+            return {"messages": [draft["answer"]], "draft": None}
+        return {"draft": draft}
 
     def _router(self, state: Mapping[str, Any]) -> EscalationRouter:
         if need_of(state)["route"] == "rag":
@@ -139,12 +149,6 @@ def _final(state: Mapping[str, Any]) -> Draft | None:
     """The draft, where it stands as it is."""
     draft: Draft | None = state.get("draft")
     return draft if draft is not None and draft["status"] == "final" else None
-
-
-def _drafted(draft: Draft) -> dict[str, Any]:
-    if draft["status"] == "final":
-        return {"messages": [draft["answer"]], "draft": None}
-    return {"draft": draft}
 
 
 def _verified(draft: Draft) -> dict[str, Any]:

@@ -2,47 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.prebuilt import ToolNode
 from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer
 
 from langchain_lean.budgets.guard import BudgetGuard
+from langchain_lean.budgets.model import BudgetedModel
 from langchain_lean.caching.answering.nodes import CacheNodes
 from langchain_lean.caching.cache import SemanticCache
 from langchain_lean.context.memory import SummaryMemory
 from langchain_lean.errors import ConfigurationError
-from langchain_lean.graph.answers import FAQ, Answers, Routers
-from langchain_lean.graph.classify import SOURCE, Classifier, Faq
+from langchain_lean.graph.answers import Answers, Routers
+from langchain_lean.graph.classify import Faq
 from langchain_lean.graph.final import FinalAnswer
-from langchain_lean.graph.state import LeanState, Way, need_of
-from langchain_lean.messages import last_human_text, tool_calls
-from langchain_lean.models import model_string
+from langchain_lean.graph.state import LeanState
+from langchain_lean.graph.wiring import (
+    Builder,
+    Model,
+    Tool,
+    add_answering,
+    add_ends,
+    add_gathering,
+    schemas,
+)
+from langchain_lean.models import chat_model_of, model_string
 from langchain_lean.routing.policies import EscalationPolicy, SelfScreen
-from langchain_lean.routing.router import EscalationRouter, Route
+from langchain_lean.routing.router import EscalationRouter
 from langchain_lean.routing.steps import StepCap
 
-Tool = BaseTool | Callable[..., Any] | dict[str, Any]
-"""What `bind_tools` takes; a dict is a tool that the provider runs."""
+_KINDS: dict[str, tuple[type, ...]] = {
+    "retriever": (BaseRetriever,),
+    "cache": (SemanticCache, CacheNodes),
+    "memory": (SummaryMemory,),
+    "guard": (BudgetGuard,),
+    "faq": (Mapping, BaseRetriever),
+    "verify": (EscalationPolicy,),
+    "system_prompt": (str,),
+}
 
 LeanGraph = CompiledStateGraph[Any, Any, Any, Any]
 
 
 def build_lean_graph(
-    cheap: BaseChatModel,
-    strong: BaseChatModel,
+    cheap: Model,
+    strong: Model,
     *,
-    medium: BaseChatModel | None = None,
+    medium: Model | None = None,
     retriever: BaseRetriever | None = None,
     tools: Sequence[Tool] = (),
     cache: SemanticCache | CacheNodes | None = None,
@@ -113,41 +125,49 @@ def build_lean_graph(
         cheap,
         strong,
         medium,
-        retriever=retriever,
-        guard=guard,
-        memory=memory,
-        verify=verify,
+        tools=tools,
         final=final,
+        state_schema=state_schema,
+        retriever=retriever,
+        cache=cache,
+        memory=memory,
+        guard=guard,
+        faq=faq,
+        verify=verify,
+        system_prompt=system_prompt,
     )
     cap = StepCap(max_calls)
     routers = _routers(cap, cheap, medium, strong, tools, verify or SelfScreen(), final)
     if retriever is None:
         del routers["rag"]
     short = memory is not None and memory.keeps_history
-    answers = Answers(routers, system_prompt=system_prompt, short=short)
-    builder: StateGraph[Any, Any, Any, Any] = StateGraph(state_schema)
-    first = _add_gathering(builder, cheap, cap, retriever, tools, memory, faq)
-    _add_answering(builder, cap, answers, tools, with_faq=faq is not None)
+    own = [tool for tool in tools if not isinstance(tool, dict)]  # not the provider's
+    answers = Answers(
+        routers, system_prompt=system_prompt, tools=bool(own), short=short
+    )
+    builder: Builder = StateGraph(state_schema)
+    first = add_gathering(builder, cheap, cap, retriever, tools, memory, faq)
+    add_answering(builder, cap, answers, own, with_faq=faq is not None)
     if isinstance(cache, SemanticCache):
-        depends = (routers["agent"].identity, system_prompt, faq, _schemas(tools))
+        depends = (routers["agent"].identity, system_prompt, faq, schemas(tools))
         cache = cache.nodes(_digest(model_string(cheap), *map(str, depends)))
-    _add_ends(builder, first, cache, tools=bool(tools))
+    add_ends(builder, first, cache)
     graph = builder.compile(checkpointer, store=store, name="lean")
     return graph.with_config({"callbacks": [cap] if guard is None else [cap, guard]})
 
 
 def _routers(
     cap: StepCap,
-    cheap: BaseChatModel,
-    medium: BaseChatModel | None,
-    strong: BaseChatModel,
+    cheap: Model,
+    medium: Model | None,
+    strong: Model,
     tools: Sequence[Tool],
     policy: EscalationPolicy,
     final: str | None,
 ) -> Routers:
     """Who answers, by the way a question goes."""
 
-    def router(**models: BaseChatModel) -> EscalationRouter:
+    def router(**models: Model) -> EscalationRouter:
         capped = {name: cap.model(model) for name, model in models.items()}
         return EscalationRouter(capped, policy=policy)
 
@@ -162,154 +182,6 @@ def _routers(
     return routers
 
 
-def _add_gathering(
-    builder: StateGraph[Any, Any, Any, Any],
-    cheap: BaseChatModel,
-    cap: StepCap,
-    retriever: BaseRetriever | None,
-    tools: Sequence[Tool],
-    memory: SummaryMemory | None,
-    faq: Faq | None,
-) -> list[str]:
-    """Add what comes before a draft, side by side as far as it does not depend.
-
-    Returns:
-        The nodes that are first.
-    """
-    drafts = ("agent",) if retriever is None else ("rag", "agent")
-    first = []
-    if memory is not None:
-        builder.add_node("memory", memory, destinations=drafts)
-        first.append("memory")
-    if retriever is not None:
-        builder.add_node("retrieve", _retrieving(retriever), destinations=drafts)
-        first.append("retrieve")
-    if retriever is None and faq is None:
-        if memory is not None:
-            builder.add_edge("memory", "agent")
-        return first or ["agent"]
-    classifier = Classifier(
-        cap.model(cheap, final=False),
-        faq=faq,
-        documents=retriever is not None,
-        tools=[(s["name"], s.get("description", "")) for s in _schemas(tools)],
-    )
-    builder.add_node(SOURCE, classifier.node)
-    ways: list[Way] = [] if faq is None else ["faq"]
-    builder.add_conditional_edges(SOURCE, _way, [*ways, *drafts])
-    return [*first, SOURCE]
-
-
-def _add_answering(
-    builder: StateGraph[Any, Any, Any, Any],
-    cap: StepCap,
-    answers: Answers,
-    tools: Sequence[Tool],
-    *,
-    with_faq: bool,
-) -> None:
-    """Add the nodes that draft, verify and answer, and the agent's tools."""
-    if with_faq:
-        builder.add_node("faq", answers.faq)
-        builder.add_edge("faq", "verify")
-    if answers.retrieves:
-        builder.add_node("rag", answers.draft)
-        builder.add_edge("rag", "verify")
-    builder.add_node("agent", answers.draft)
-    builder.add_node("verify", answers.verify)
-    builder.add_node("answer", answers.answer)
-    builder.add_edge("verify", "answer")
-    if not tools:
-        builder.add_edge("agent", "verify")
-        return
-    own = [tool for tool in tools if not isinstance(tool, dict)]
-    node = ToolNode(
-        own, wrap_tool_call=cap.wrap_tool_call, awrap_tool_call=cap.awrap_tool_call
-    )
-    builder.add_node("tools", node)
-
-    def behind_tools(state: Mapping[str, Any]) -> str:
-        return "answer" if answers.goes_on(state) else "agent"
-
-    builder.add_conditional_edges("agent", _behind_agent, ["tools", "verify"])
-    builder.add_conditional_edges("tools", behind_tools, ["agent", "answer"])
-
-
-def _add_ends(
-    builder: StateGraph[Any, Any, Any, Any],
-    first: Sequence[str],
-    cache: CacheNodes | None,
-    *,
-    tools: bool,
-) -> None:
-    """Add the way in and the way out, by the cache where there is one."""
-    if cache is None:
-        for name in first:
-            builder.add_edge(START, name)
-    else:
-
-        def behind_cache(state: Mapping[str, Any]) -> str | list[str]:
-            return END if cache.route(state) == "hit" else list(first)
-
-        builder.add_node("cache", cache.read | RunnableLambda(_hit))
-        builder.add_edge(START, "cache")
-        builder.add_conditional_edges("cache", behind_cache, [END, *first])
-        builder.add_node("keep", cache.write)
-        builder.add_edge("keep", END)
-
-    def behind_answer(state: Mapping[str, Any]) -> str:
-        if tool_calls(state["messages"][-1]):
-            return "tools"
-        kept = cache is not None and state["route"]["model"] != FAQ
-        return "keep" if kept else END
-
-    ways = [*(["tools"] if tools else []), *([] if cache is None else ["keep"]), END]
-    builder.add_conditional_edges("answer", behind_answer, ways)
-
-
-def _hit(update: dict[str, Any]) -> dict[str, Any]:
-    """What the cache gives, with the route of an answer that it had."""
-    if not update:
-        return update
-    done = update["messages"][-1].response_metadata["lean"][-1]
-    route = Route(
-        model="cache",
-        escalated=False,
-        reason=done["reason"],
-        verdicts=[],
-        decision_usd="0",
-    )
-    return {**update, "route": route}
-
-
-def _way(state: Mapping[str, Any]) -> Way:
-    return need_of(state)["route"]
-
-
-def _behind_agent(state: Mapping[str, Any]) -> str:
-    return "tools" if state.get("draft") is None else "verify"
-
-
-def _retrieving(retriever: BaseRetriever) -> Runnable[Any, Any]:
-    """A node that looks the question up."""
-
-    def retrieve(state: Any, config: RunnableConfig) -> dict[str, Any]:
-        question = last_human_text(state["messages"])
-        return {"documents": retriever.invoke(question, config)}
-
-    async def aretrieve(state: Any, config: RunnableConfig) -> dict[str, Any]:
-        question = last_human_text(state["messages"])
-        return {"documents": await retriever.ainvoke(question, config)}
-
-    return RunnableLambda(retrieve, aretrieve, name="retrieve")
-
-
-def _schemas(tools: Sequence[Tool]) -> list[dict[str, Any]]:
-    """The names, descriptions and parameters of tools."""
-    formed = [convert_to_openai_tool(tool) for tool in tools]
-    return [tool.get("function") or {"name": tool["type"], **tool} for tool in formed]
-
-
 def _digest(*parts: str) -> str:
     """A text that changes whenever one of these does, and tells nothing of them."""
     digest = sha256()
@@ -319,29 +191,36 @@ def _digest(*parts: str) -> str:
 
 
 def _check(
-    *models: object,
-    retriever: object,
-    guard: object,
-    memory: object,
-    verify: object,
+    *models: Any,
+    tools: Sequence[object],
     final: object,
+    state_schema: object,
+    **parts: object,
 ) -> None:
     """Refuse what the graph could not work with.
 
     Raises:
         ConfigurationError: If something is of another kind.
     """
-    wanted = (
-        ("retriever", retriever, BaseRetriever),
-        ("guard", guard, BudgetGuard),
-        ("memory", memory, SummaryMemory),
-        ("verify", verify, EscalationPolicy),
-        *(("a model", model, BaseChatModel) for model in models),
-    )
-    for name, given, kind in wanted:
-        if given is not None and not isinstance(given, kind):
-            msg = f"Give {name} a {kind.__name__}, not {type(given).__name__}."
+    for model in models:
+        if isinstance(model, BudgetedModel):
+            msg = "Give the graph the chat models themselves, and the guard to guard=."
+            raise ConfigurationError(msg)
+        if model is not None:
+            chat_model_of(model)
+    for name, given in parts.items():
+        kinds = _KINDS[name]
+        if given is not None and not isinstance(given, kinds):
+            wanted = " or ".join(kind.__name__ for kind in kinds)
+            msg = f"{name}= takes a {wanted}, not {type(given).__name__}."
+            raise ConfigurationError(msg)
+    for tool in tools:
+        if not (callable(tool) or isinstance(tool, BaseTool | dict)):
+            msg = f"tools= takes tools and functions, not {type(tool).__name__}."
             raise ConfigurationError(msg)
     if final not in (None, "strong"):
         msg = f'final= is "strong" or None, not {final!r:.40}.'
+        raise ConfigurationError(msg)
+    if not set(get_type_hints(LeanState)) <= set(get_type_hints(state_schema)):
+        msg = "state_schema= takes a subclass of LeanState, which has what it needs."
         raise ConfigurationError(msg)

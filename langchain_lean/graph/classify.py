@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from langchain_lean.accounting.reporting import report_notice
 from langchain_lean.answers import same_answer
+from langchain_lean.budgets.errors import BudgetExceededError
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.graph.state import Need, Way
 from langchain_lean.messages import last_human_index, last_human_text, message_text
@@ -172,7 +173,8 @@ class Classifier:
         Raises:
             Exception: The error, where it is a refusal, or one of setting up.
         """
-        if isinstance(error, ConfigurationError | GraphBubbleUp):
+        over_budget = isinstance(error, BudgetExceededError)  # who drafts meets it, too
+        if isinstance(error, ConfigurationError | GraphBubbleUp) and not over_budget:
             raise error
         kind = "no decision" if error is None else type(error).__name__
         report_notice(SOURCE, action="failed", reason=kind)
