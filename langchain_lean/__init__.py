@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from langchain_lean.context.retriever import BudgetRetriever
     from langchain_lean.embeddings import local_embeddings
     from langchain_lean.errors import LeanError, UnpricedModelError
+    from langchain_lean.graph import build_lean_graph
     from langchain_lean.routing.router import EscalationRouter
     from langchain_lean.routing.steps import StepCap
 
@@ -47,6 +48,7 @@ __all__ = [
     "TokenLedger",
     "TokenUsage",
     "UnpricedModelError",
+    "build_lean_graph",
     "local_embeddings",
     "report_saving",
     "scope",
@@ -72,6 +74,7 @@ _HOMES = {
     "TokenLedger": "accounting.ledger",
     "TokenUsage": "accounting.usage",
     "UnpricedModelError": "errors",
+    "build_lean_graph": "graph",
     "local_embeddings": "embeddings",
     "report_saving": "accounting.reporting",
     "scope": "accounting.attribution",

@@ -76,7 +76,7 @@ class BudgetedModel(OwnRun):
     """Asks a model within its budgets, and adapts calls that do not fit.
 
     Made by `BudgetGuard.model`. A Runnable for chains and graphs of your own, not a
-    chat model; for `create_agent` give the guard as a callback. What was done to a call
+    chat model; for `create_agent` there is `BudgetMiddleware`. What was done to a call
     stands in its answer's `response_metadata["lean"]`, and in the ledger as a tag of
     the call, such as `lean:trim`.
 

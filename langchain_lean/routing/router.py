@@ -128,14 +128,9 @@ class EscalationRouter(NodeRun):
         Raises:
             ConfigurationError: If one of them cannot bind any.
         """
-        return EscalationRouter(
-            self._ladder.with_tools(tools, kwargs),
-            policy=self.policy,
-            sticky=self.sticky,
-            messages_key=self._messages_key,
-            prices=self._prices,
-            counter=self._counter,
-        )
+        router = self._copied()
+        router._ladder = Ladder.of(self._ladder.with_tools(tools, kwargs))
+        return router
 
     def through(self, ask: Callable[[Model], Model]) -> EscalationRouter:
         """The same with its models asked through something else.
