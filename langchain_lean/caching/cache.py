@@ -98,7 +98,8 @@ class SemanticCache(BaseCache):
         vetoes: Functions of two questions that say why they differ, or None.
         verify: Has the last word on a semantic hit: a function of a `Candidate`, or a
             Runnable such as `ask_model(haiku)`.
-        tool_calls: Keep answers that call tools, too.
+        tool_calls: Keep answers that call tools, too, and in `nodes` those that rest on
+            what tools said.
         sampled: Keep those of a model with an explicit temperature above 0, too.
         truncated: Keep those that were cut, too.
         tags: What `invalidate(tag=...)` removes answers by.

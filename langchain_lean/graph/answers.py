@@ -49,7 +49,7 @@ class Answers:
         self._routers = dict(routers)
         self._system = [SystemMessage(system_prompt)] if system_prompt else []
         self._tools = tools
-        self._key = "short_messages" if short else "messages"
+        self._short = short
         self.verify: Runnable[Any, Any] = RunnableLambda(
             self._verify, self._averify, name="verify"
         )
@@ -133,7 +133,11 @@ class Answers:
 
     def _prompt(self, state: Mapping[str, Any]) -> list[BaseMessage]:
         """What is sent to a model: the documents stand before the question."""
-        prompt = [*self._system, *state[self._key]]
+        messages = state["messages"]
+        if self._short:  # as it was when the question came
+            short = state["short_messages"]
+            messages = [*short[: last_human_index(short) + 1], *_turn(state)]
+        prompt = [*self._system, *messages]
         if not need_of(state)["needs_rag"]:
             return prompt
         return before_question(prompt, state.get("documents") or [])

@@ -77,9 +77,10 @@ def build_lean_graph(
     answer; a policy verifies the draft, and the strong model answers where it must.
     What was not given has no node.
 
-    It takes and gives `{"messages": [...]}`. A draft that the first tokens can decide
-    on (`SelfScreen`) is streamed as it comes, others once they are verified; a rejected
-    one is in no stream.
+    It takes and gives `{"messages": [...]}`. With `stream_mode="messages"` a draft that
+    the first tokens can decide on (`SelfScreen`) is shown as it comes, others once they
+    are verified, and rejected ones never; `updates` and `values` carry the state, and
+    so its `draft`.
 
     Args:
         cheap: Says what is needed, drafts, and takes the steps with tools.
@@ -95,9 +96,10 @@ def build_lean_graph(
         memory: Keeps the conversation short.
         guard: Budgets. Where the strong model is over them the draft is given, and says
             so; where the cheap one is, the call raises `BudgetExceededError`.
-        faq: Set answers by their question, or a retriever of documents that are the
-            question, with the `answer` in their metadata; up to five are offered to the
-            cheap model. They are given as they are.
+        faq: Set answers by their question, which all stand in the cheap model's prompt;
+            for more than some dozen, a retriever of documents that are the question,
+            with the `answer` in their metadata, of which up to five do. They are given
+            as they are.
         verify: Judges drafts; `SelfScreen()` if not given.
         final: `strong` has the strong model write the last answer of each turn that
             called tools; the cheap one takes the steps.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.graph import END, START, MessagesState, StateGraph
 
 from langchain_lean import TokenLedger, track
@@ -91,6 +91,16 @@ class TestNodes:
         for _ in range(2):
             await ask(graph, asking(CARD))
         assert len(inner.calls) == 2
+
+    @pytest.mark.parametrize("kept", [False, True])
+    async def test_an_answer_that_rests_on_tools_is_kept_only_where_that_is_wanted(
+        self, ask: Ask, kept: bool
+    ) -> None:
+        nodes = semantic(tool_calls=kept).nodes("desk")
+        call = AIMessage("", tool_calls=[{"name": "f", "args": {}, "id": "1"}])
+        turn = [call, ToolMessage("Rain.", tool_call_id="1"), AIMessage("It rains.")]
+        await ask(nodes.write, {"messages": [HumanMessage(CARD), *turn]})
+        assert bool(await ask(nodes.read, asking(CARD))) is kept
 
     async def test_what_another_process_has_looked_up_is_kept(self, ask: Ask) -> None:
         cache = semantic()

@@ -280,6 +280,20 @@ class TestThreads:
         assert len(state["messages"]) == 4
         assert "word word" not in str(cheap.calls[-1].messages)
 
+    @both
+    def test_and_what_tools_said_since_is_sent_behind_it(self, call: Call) -> None:
+        cheap = cheap_model()
+        memory = SummaryMemory(None, max_tokens=60, keep_tokens=20, keep_history=True)
+        graph = desk(cheap=cheap, memory=memory, tools=[track])
+        old = [HumanMessage("word " * 60), AIMessage("word " * 60)]
+        state = call(graph, {"messages": [*old, HumanMessage(PARCEL)]})
+        assert said(state) == CHEAP
+        assert [m.type for m in cheap.calls[-1].messages][-3:] == [
+            "human",
+            "ai",
+            "tool",
+        ]
+
 
 class TestCache:
     @every_form
@@ -360,6 +374,13 @@ class TestBudgets:
         assert len(cheap.calls) + len(strong.calls) == 5
         last = state["messages"][-1]
         assert any(n["lever"] == "steps" for n in last.response_metadata["lean"])
+
+    @both
+    def test_handlers_of_the_call_stand_beside_its_own(self, call: Call) -> None:
+        ledger, guard = TokenLedger(), BudgetGuard(Budget(calls=1, per="run"))
+        config = {"callbacks": [ledger, guard]}
+        call(desk(guard=guard), {"messages": [HELLO]}, config)
+        assert [entry.node for entry in ledger.entries()] == ["agent"]
 
     @both
     def test_each_user_has_a_budget(self, call: Call) -> None:
