@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Any, Literal
@@ -195,12 +195,6 @@ def total(texts: Sequence[str | None], more: Decimal | None) -> Decimal | None:
     if more is None or None in texts:
         return None
     return sum((Decimal(text) for text in texts if text is not None), more)
-
-
-def draft_in(state: Mapping[str, Any]) -> Draft | None:
-    """The draft in a graph's state, if there is one."""
-    found: Draft | None = state.get("draft")
-    return found
 
 
 def _place(draft: Draft, request: Request) -> int:

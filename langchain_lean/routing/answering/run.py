@@ -13,12 +13,11 @@ from collections.abc import (
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from functools import partial, reduce
-from operator import add
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from langchain_core.callbacks import BaseCallbackManager
-from langchain_core.messages import AIMessage, AIMessageChunk, SystemMessage
+from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 
@@ -26,7 +25,6 @@ from langchain_lean.accounting.recording.events import TRIAL
 from langchain_lean.accounting.reporting import (
     report_notice,
     report_rejected,
-    report_saving,
 )
 from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.accounting.usage import TokenUsage
@@ -56,6 +54,7 @@ from langchain_lean.routing.answering.draft import (
 from langchain_lean.routing.answering.hearing import Ear, hears
 from langchain_lean.routing.answering.held import as_chunk
 from langchain_lean.routing.answering.route import Route, noted
+from langchain_lean.routing.answering.saving import report_cheaper
 from langchain_lean.routing.opinions import FAILED, Opinion
 from langchain_lean.routing.verdict import LEVER
 from langchain_lean.showing import show, shows_tokens
@@ -296,8 +295,10 @@ class Run:
                 report_notice(LEVER, action="escalated", reason=reason)
         if course.over_budget:
             report_notice(LEVER, action="kept", reason=course.reason)
-        elif decision.asked.trial is not None:
-            self._report_saving(decision, decision.asked.trial)
+        elif (trial := decision.asked.trial) is not None:
+            spent = self.costs.answer(trial) or self._drafted(trial)
+            strongest = self.request.ladder.strongest
+            report_cheaper(decision.asked, spent, strongest, self.counter)
         cost = self._decision_cost(course.rejected)
         self.route = course.route(rung.name, decision.place, cost)
         self.answer = noted(
@@ -321,37 +322,6 @@ class Run:
         found = self.draft is not None and self.draft["trial"] == trial
         return used_by(self.draft) if self.draft is not None and found else {}
 
-    def _report_saving(self, decision: Decision, trial: str) -> None:
-        spent = self.costs.answer(trial) or self._drafted(trial)
-        if not spent:  # it came from a cache
-            return
-        strongest = self.request.ladder.strongest
-        baseline = f"{strongest.model_name or strongest.name} in as many tokens"
-        text = decision.asked.attempt.added
-        added = self.counter.count([SystemMessage(text)]) if text else 0
-        saved = partial(report_saving, LEVER, baseline=baseline)
-        avoided = _less(reduce(add, spent.values()), added)
-        instead = Answering(strongest.model_name, strongest.provider)
-        for answering, usage in spent.items():
-            if answering.provider == instead.provider and avoided.total:
-                saved(
-                    avoided=avoided,
-                    model=instead.model,
-                    provider=instead.provider,
-                    spent=usage,
-                    spent_model=answering.model,
-                )
-                avoided = TokenUsage()
-            else:  # each has the prices of its own provider
-                saved(
-                    avoided=TokenUsage(),
-                    model=answering.model,
-                    provider=answering.provider,
-                    spent=usage,
-                )
-        if avoided.total:
-            saved(avoided=avoided, model=instead.model, provider=instead.provider)
-
 
 def node_of(config: RunnableConfig) -> str | None:
     """The node of a graph that a configuration is of."""
@@ -367,16 +337,3 @@ def _next(
         return steps.send(given) if error is None else steps.throw(error)
     except StopIteration:
         return None
-
-
-def _less(usage: TokenUsage, added: int) -> TokenUsage:
-    """The usage without input tokens that a policy added, as far as they are plain."""
-    kept = (
-        usage.cache_read
-        + usage.cache_write_5m
-        + usage.cache_write_1h
-        + usage.audio_input
-        + usage.image_input
-        + usage.video_input
-    )
-    return replace(usage, input=max(usage.input - added, min(kept, usage.input)))
