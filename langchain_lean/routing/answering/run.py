@@ -287,8 +287,8 @@ class Run:
     def _settle(self, decision: Decision) -> None:
         """Say on the answer who gave it and why, and to a ledger what that saved."""
         course, rung = decision.course, decision.asked.rung
-        for trial in course.rejected:
-            report_rejected(trial, source=LEVER)
+        for rejected in course.rejected:
+            report_rejected(rejected, source=LEVER)
         for verdict in course.verdicts:
             if FAILED in verdict["reason"]:
                 reason = verdict["reason"]
