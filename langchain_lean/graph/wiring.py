@@ -18,6 +18,7 @@ from langchain_lean.graph.answers import FAQ, Answers
 from langchain_lean.graph.classify import SOURCE, Classifier, Faq
 from langchain_lean.graph.state import Way, need_of
 from langchain_lean.messages import last_human_text, tool_calls
+from langchain_lean.models import unstreamed
 from langchain_lean.routing.router import Route
 from langchain_lean.routing.steps import StepCap
 
@@ -60,7 +61,7 @@ def add_gathering(
         builder.add_node("retrieve", _retrieving(retriever), destinations=drafts)
         first.append("retrieve")
     classifier = Classifier(
-        cap.model(cheap, final=False),
+        cap.model(unstreamed(cheap), final=False),  # many a stream has no usage
         faq=faq,
         documents=retriever is not None,
         tools=[(s["name"], s.get("description", "")) for s in schemas(tools)],
