@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 help:  ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-demo: $(VENV)/demo  ## Ask a help desk 30 questions, naive and lean, and compare (writes lean-report.html)
+demo: $(VENV)/demo  ## Ask a help desk 47 questions, naive and lean, and compare (writes lean-report.html)
 	@$(BIN)/python -m langchain_lean.demo $(ARGS)
 
 demo-local: $(VENV)/local  ## Ask a small model on this machine through the ready graph

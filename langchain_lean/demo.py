@@ -1,13 +1,14 @@
-"""A help desk as people build it first, the same made lean, and what both spend.
+"""A help desk as people build it first, the ready graph, and what both spend.
 
-`python -m langchain_lean.demo` asks 30 questions about Python's standard library. In
-the naive arm one strong model gets 20 documents and the whole chat in every prompt; the
-lean arm differs in a `SemanticCache`, a `BudgetRetriever`, a `SummaryMemory` and an
-`EscalationRouter`. It needs no key: without `--provider` answers and notes are those of
-stand-ins with real models' prices.
+`python -m langchain_lean.demo` asks questions about Python's standard library. In the
+naive arm one strong model gets 20 documents and the whole chat in every prompt; the
+lean arm is `build_lean_graph` with a cache, a `BudgetRetriever`, a `SummaryMemory` and
+a small model. It needs no key: without `--provider` answers and notes are those of
+stand-ins with real models' prices and a simulated latency.
 """
 
 import argparse
+import asyncio
 import json
 import platform
 import sys
@@ -21,39 +22,34 @@ from langchain_core.language_models import BaseChatModel
 from rich.console import Console
 from rich.progress import Progress
 
-from langchain_lean.caching.cache import SemanticCache
 from langchain_lean.demo_arms import (
     KEEP_TOKENS,
     MAX_SUMMARY_TOKENS,
     MAX_TOKENS,
     Arm,
-    ArmResult,
     lean_arm,
     naive_arm,
     run_arm,
 )
+from langchain_lean.demo_chats import CHATS, first_questions
 from langchain_lean.demo_comparison import (
-    COLUMNS_EXPLAINED,
+    ROWS_EXPLAINED,
     Comparison,
     side_by_side,
 )
-from langchain_lean.demo_data import (
-    CHATS,
-    EMBEDDINGS,
-    MODULES,
-    build_index,
-    documents,
-    first_questions,
-)
+from langchain_lean.demo_data import EMBEDDINGS, MODULES, build_index, documents
 from langchain_lean.demo_models import (
     SMALL,
+    SMALL_LATENCY,
     STRONG,
+    STRONG_LATENCY,
     cheap_model,
     provider_errors,
     small_model,
     strong_model,
 )
-from langchain_lean.embeddings import local_embeddings
+from langchain_lean.demo_results import ArmResult
+from langchain_lean.demo_time import SimulatedTime
 from langchain_lean.errors import LeanError
 
 _NO_CACHE = "No prompt is cached: {} caches only what an application marks."
@@ -63,8 +59,10 @@ _CACHING = {
     "to save: the memory sums up only where it still pays.",
     "bedrock": _NO_CACHE.format("Bedrock"),
 }
-
-_ABOUT_THE_CACHE = "Where a chat opens with what others asked, its cache answers."
+_SIMULATED = {
+    name: {"first_token": first, "each_token": each}
+    for name, (first, each) in (("strong", STRONG_LATENCY), ("small", SMALL_LATENCY))
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(quiet=options.json)
     try:
         strong = strong_model(options.provider, options.model)
-        _say(console, _who_answers(options))
+        _say(console, *_who_answers(options))
         results = _results(console, strong, options)
         _show(console, results, options)
         if options.json:
@@ -97,13 +95,20 @@ def _results(
     console: Console, strong: BaseChatModel, options: argparse.Namespace
 ) -> list[ArmResult]:
     """Ask the arms, one after the other; each has a report with a title of its own."""
-    arms = _arms(console, strong, options)
+    simulated = SimulatedTime() if options.provider == "standin" else None
+    arms = _arms(console, strong, options, simulated)
     chats = first_questions(options.questions)
     silent = console.quiet or not console.is_interactive
-    with Progress(console=console, transient=True, disable=silent) as progress:
+    with (
+        Progress(console=console, transient=True, disable=silent) as progress,
+        # One loop, as real models keep their connections.
+        asyncio.Runner(
+            loop_factory=None if simulated is None else simulated.loop
+        ) as runner,
+    ):
         task = progress.add_task("Asking", total=len(arms) * options.questions)
         results = [
-            run_arm(arm, chats, on_answer=lambda _: progress.advance(task))
+            runner.run(run_arm(arm, chats, on_answer=lambda _: progress.advance(task)))
             for arm in arms
         ]
     return [
@@ -113,25 +118,25 @@ def _results(
 
 
 def _arms(
-    console: Console, strong: BaseChatModel, options: argparse.Namespace
+    console: Console,
+    strong: BaseChatModel,
+    options: argparse.Namespace,
+    simulated: SimulatedTime | None,
 ) -> list[Arm]:
     started = time.perf_counter()
     index = build_index()
-    notes, cheap = small_model(options.provider), cheap_model(options.provider)
-    cache = SemanticCache(local_embeddings())
-    lean = lean_arm(strong, notes, index, documents(), cheap=cheap, cache=cache)
-    arms = [naive_arm(strong, index), lean]
     seconds = time.perf_counter() - started
     python = f"{len(MODULES)} modules of Python {platform.python_version()}"
     _say(console, f"Indexed the docstrings of {python} in {seconds:.1f} s.")
     _say(console, f"{EMBEDDINGS} embeds on this machine: its price is set to $0.")
+    arms = []
+    if options.arm != "lean":
+        arms.append(naive_arm(strong, index, simulated))
     if options.arm != "naive":
-        _say(console, "The lean arm embeds sentences, too, which no ledger counts.")
-        _say(console, _ABOUT_THE_CACHE)
-        _say(
-            console, *_about_routing(options.provider), *_about_memory(options.provider)
-        )
-    return [arm for arm in arms if options.arm in (arm.name, "both")]
+        _say(console, *_about_the_lean_arm(options.provider))
+        small = cheap_model(options.provider), small_model(options.provider)
+        arms.append(lean_arm(strong, *small, index, documents(), simulated))
+    return arms
 
 
 def _show(
@@ -140,7 +145,7 @@ def _show(
     """The arms side by side, what is saved, and the report of the last one."""
     _say(console, "", f"The same questions to each arm, {_model_label(options)}")
     console.print(side_by_side(results))
-    _say(console, *COLUMNS_EXPLAINED)
+    _say(console, *ROWS_EXPLAINED)
     if len(results) > 1:
         _say(console, *Comparison(*results).in_words())
     console.print("", results[-1].report, "", sep="\n")
@@ -172,6 +177,7 @@ def _figures(
         "model": options.model,
         "cheap_model": None if options.arm == "naive" else SMALL[options.provider],
         "memory": None if options.arm == "naive" else memory,
+        "simulated_seconds": _SIMULATED if options.provider == "standin" else None,
         "arms": {result.name: result.figures() for result in results},
         "saving": compared,
     }
@@ -179,7 +185,7 @@ def _figures(
 
 def _title(result: ArmResult, options: argparse.Namespace) -> str:
     others = [SMALL[options.provider]] if result.name == "lean" else []
-    return f"Help desk, {result.name} arm, {_model_label(options, *others)}"
+    return f"{result.name.title()} help desk, {_model_label(options, *others)}"
 
 
 def _model_label(options: argparse.Namespace, *others: str) -> str:
@@ -189,31 +195,32 @@ def _model_label(options: argparse.Namespace, *others: str) -> str:
     return f"stand-in{'s' if others else ''} priced as {label}"
 
 
-def _who_answers(options: argparse.Namespace) -> str:
+def _who_answers(options: argparse.Namespace) -> Iterator[str]:
     label = _model_label(options)
-    if options.provider == "standin":
-        return f"Answers, times and costs are not a model's: {label}."
-    which = "those of both arms" if options.arm == "both" else "them"
-    return f"Answers are of {label}; {options.provider} bills you for {which}."
+    if options.provider != "standin":
+        which = "those of both arms" if options.arm == "both" else "them"
+        yield f"Answers are of {label}; {options.provider} bills you for {which}."
+        return
+    yield f"Answers, times and costs are not a model's: {label}."
+    (first, each), (small_first, small_each) = STRONG_LATENCY, SMALL_LATENCY
+    yield f"Simulated are {first} s to its first token and {each} s for each token, and"
+    yield f"{small_first} s and {small_each} s of smaller ones; all else takes no time."
 
 
-def _about_routing(provider: str) -> Iterator[str]:
+def _about_the_lean_arm(provider: str) -> Iterator[str]:
     small = SMALL[provider]
     cheap = f"a stand-in priced as {small}" if provider == "standin" else small
-    yield f"There {cheap} answers first; what hedges, breaks off"
-    yield "or names no part of the library goes on to the strong model."
-
-
-def _about_memory(provider: str) -> Iterator[str]:
-    small = SMALL[provider]
+    yield "The lean arm embeds sentences, too, which no ledger counts."
+    yield "Where a chat opens with what others asked, its cache answers."
+    yield f"Else {cheap} says what is needed and answers first;"
+    yield "what hedges, breaks off or names no part of the library goes on to the"
+    yield "strong model."
     yield (
-        f"Its memory cuts a chat of {MAX_TOKENS:,} tokens down to the newest "
+        f"A memory cuts a chat of {MAX_TOKENS:,} tokens down to the newest "
         f"{KEEP_TOKENS} and notes of at most {MAX_SUMMARY_TOKENS}."
     )
     if provider == "standin":
-        yield f"A stand-in priced as {small} takes the notes: whatever users said."
-    else:
-        yield f"{small} takes the notes."
+        yield "Stand-ins go by a word of the question, and note what users said."
     yield _CACHING[provider]
 
 

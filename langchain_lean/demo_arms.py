@@ -1,12 +1,8 @@
-"""The help desk of the demo, in the ways it can be run.
-
-Values in, values out: an arm is a graph and a ledger, a result its answers and figures.
-"""
+"""The help desk of the demo, in the ways it can be run: a graph and a ledger each."""
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from langchain_core.documents import Document
@@ -18,24 +14,26 @@ from langchain_core.messages import (
     SystemMessage,
 )
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import RunnableConfig
 from langchain_core.vectorstores import VectorStore
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.graph import END, MessagesState, StateGraph
-from langgraph.graph.state import CompiledStateGraph
+from langgraph.graph import MessagesState, StateGraph
+from langgraph.prebuilt import ToolNode, tools_condition
 
-from langchain_lean.accounting.entry import Totals
 from langchain_lean.accounting.ledger import TokenLedger, track
 from langchain_lean.accounting.prices.book import PriceBook
-from langchain_lean.accounting.report.data import Line, Report
-from langchain_lean.caching.answering.nodes import CacheNodes
 from langchain_lean.caching.cache import SemanticCache
 from langchain_lean.context.memory import SummaryMemory
+from langchain_lean.context.prefix import before_question
 from langchain_lean.context.retriever import BudgetRetriever
-from langchain_lean.demo_data import EMBEDDINGS, Chat, Question
+from langchain_lean.demo_chats import Chat, Question
+from langchain_lean.demo_data import EMBEDDINGS, signature
+from langchain_lean.demo_results import Answer, ArmResult
+from langchain_lean.demo_time import SimulatedTime
+from langchain_lean.embeddings import local_embeddings
+from langchain_lean.graph import LeanGraph, build_lean_graph
 from langchain_lean.models import ls_params
-from langchain_lean.routing.answer_checks import AnswerChecks
-from langchain_lean.routing.router import EscalationRouter
+from langchain_lean.routing.policies import AnswerChecks
 
 MAX_TOKENS = 1_000
 """Tokens from which the lean arm's memory makes a chat shorter; an answer has 100."""
@@ -47,18 +45,15 @@ MAX_SUMMARY_TOKENS = 300
 """Tokens its notes may have."""
 
 _CHUNKS = 20
-_SAID = re.compile(
-    r"^([0-9a-f]{8}) human: (.+?)(?=\n\1 |\n</)", re.DOTALL | re.MULTILINE
-)
 _NAMES = re.compile(r"[a-z_]\w*\.[a-z_]\w*|\w\(|`", re.IGNORECASE)
 _RULES = (
     "You staff the help desk for Python. Name whichever part solves it, "
-    "then explain it briefly. Rely on the documentation alone."
+    "then explain it briefly. Rely on the documentation and your tools alone."
 )
 
 
 class HelpState(MessagesState):
-    """What a help desk's graph carries: the chat, and what it looked up last."""
+    """What the naive graph carries: the chat, and what it looked up last."""
 
     documents: list[Document]
 
@@ -74,126 +69,72 @@ class Arm:
     """
 
     name: str
-    graph: CompiledStateGraph[HelpState, None, HelpState, HelpState]
+    graph: LeanGraph
     ledger: TokenLedger
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the help desk said.
-
-    Attributes:
-        question: What it was asked.
-        text: Its answer.
-        right: Whether that names what the question is about.
-    """
-
-    question: Question
-    text: str
-    right: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ArmResult:
-    """How an arm did.
-
-    Attributes:
-        name: The arm.
-        answers: Its answers, in the order they were asked for.
-        report: What they took.
-    """
-
-    name: str
-    answers: tuple[Answer, ...]
-    report: Report
-
-    @property
-    def right(self) -> int:
-        """How many answers name what their question is about."""
-        return sum(answer.right for answer in self.answers)
-
-    @property
-    def to_recall(self) -> int:
-        """How many questions are about what the user said earlier."""
-        return sum(answer.question.recalls for answer in self.answers)
-
-    @property
-    def recalled(self) -> int:
-        """How many of those are answered right."""
-        return sum(answer.right and answer.question.recalls for answer in self.answers)
-
-    @property
-    def seconds(self) -> float:
-        """Within how many seconds half of the answers were given."""
-        parts = {part.part: part.p50 for part in self.report.latency}
-        return parts.get("whole run", 0.0)
-
-    def figures(self) -> dict[str, Any]:
-        """Give the figures as JSON values; dollars are exact, as text."""
-        report, savings = self.report, self.report.savings
-        shares = report.total.anatomy.shares()
-        return {
-            "arm": self.name,
-            "questions": len(self.answers),
-            "right": self.right,
-            "to_recall": self.to_recall,
-            "recalled": self.recalled,
-            **_sums(report.total),
-            "saved_usd": exact(savings.total),
-            "saved_by_lever": {k: exact(v.total) for k, v in savings.levers.items()},
-            "own_cost_usd": {k: exact(v) for k, v in savings.own_cost.items()},
-            "shares": {k: round(v, 4) for k, v in shares.items()},
-            "by_model": _by_name(report.models),
-            "by_node": _by_name(report.nodes),
-            "by_user": _by_name(report.users),
-            "seconds_p50": {part.part: part.p50 for part in report.latency},
-        }
-
-
-def naive_arm(model: BaseChatModel, index: VectorStore) -> Arm:
+def naive_arm(
+    model: BaseChatModel, index: VectorStore, time: SimulatedTime | None = None
+) -> Arm:
     """Build the help desk as people build it first.
 
     Args:
-        model: Answers every question.
+        model: Answers every question, with 20 documents and the whole chat in front of
+            it, and calls the tool.
         index: Where to look things up.
+        time: What its ledger reads; the machine's clock if not given.
 
     Returns:
-        A graph of two nodes, `retrieve` and `answer`, with a ledger in memory.
+        A graph of the nodes `retrieve`, `answer` and `tools`, with a ledger in memory.
     """
-    return _arm("naive", model, _whole_documents(index))
+    tools = [signature]
+    asked, retriever = model.bind_tools(tools), _whole_documents(index)
+
+    async def retrieve(state: HelpState) -> dict[str, Any]:
+        question = str(state["messages"][-1].text)
+        return {"documents": await retriever.ainvoke(question)}
+
+    async def answer(state: HelpState) -> dict[str, Any]:
+        chat = [SystemMessage(_RULES), *state["messages"]]
+        prompt = before_question(chat, state["documents"])
+        return {"messages": await asked.ainvoke(prompt)}
+
+    graph = StateGraph(HelpState)
+    graph.add_sequence([("retrieve", retrieve), ("answer", answer)])
+    graph.add_node("tools", ToolNode(tools))
+    graph.set_entry_point("retrieve")
+    graph.add_conditional_edges("answer", tools_condition)
+    graph.add_edge("tools", "answer")
+    return _arm("naive", graph.compile(InMemorySaver()), time)
 
 
 def lean_arm(
-    model: BaseChatModel,
-    summarizer: BaseChatModel,
+    strong: BaseChatModel,
+    cheap: BaseChatModel,
+    notes: BaseChatModel,
     index: VectorStore,
     documents: Sequence[Document],
-    *,
-    cheap: BaseChatModel | None = None,
-    cache: SemanticCache | None = None,
+    time: SimulatedTime | None = None,
 ) -> Arm:
-    """Build the help desk with a cache, a retriever, a memory and a router.
-
-    All else is as in the naive arm.
+    """Build the help desk as the ready graph, with a memory, a retriever and a cache.
 
     Args:
-        model: Answers what `cheap` does not, and has the price of what is saved.
-        summarizer: Takes the memory's notes.
+        strong: Answers what `cheap` does not, and has the price of what is saved.
+        cheap: Says what is needed, and answers first.
+        notes: Takes the memory's notes.
         index: Where to look things up, by meaning.
         documents: What is in the index, to look up by words.
-        cheap: Answers first; None for no router.
-        cache: Answers what was asked before; None for none.
+        time: What its ledger reads; the machine's clock if not given.
 
     Returns:
-        A graph of the nodes `retrieve`, `memory` and `answer`, with those of the cache
-        around them, and a ledger in memory, which counts savings against the documents
+        The graph, with a ledger in memory, which counts savings against the documents
         of the naive arm and against whole chats.
 
     Raises:
-        ConfigurationError: If the model does not say its name, or the `local` extra is
-            not installed.
+        ConfigurationError: If the strong model does not say its name, or the `local`
+            extra is not installed.
     """
-    said = ls_params(model)
+    said = ls_params(strong)
     retriever = BudgetRetriever(
         retriever=_whole_documents(index),
         baseline_docs=_CHUNKS,
@@ -201,18 +142,24 @@ def lean_arm(
         provider=said.get("ls_provider"),
     )
     memory = SummaryMemory(
-        summarizer,
-        answer_model=cheap or model,
+        notes,
+        answer_model=cheap,
         max_tokens=MAX_TOKENS,
         keep_tokens=KEEP_TOKENS,
         max_summary_tokens=MAX_SUMMARY_TOKENS,
     )
-    answering: Runnable[Any, Any] = model
-    if cheap is not None:
-        policy = AnswerChecks(checks=[names_no_part])
-        answering = EscalationRouter({"cheap": cheap, "strong": model}, policy=policy)
-    nodes = None if cache is None else cache.nodes("help desk")
-    return _arm("lean", answering, retriever.with_lexical(documents), memory, nodes)
+    graph = build_lean_graph(
+        cheap,
+        strong,
+        retriever=retriever.with_lexical(documents),
+        tools=[signature],
+        cache=SemanticCache(local_embeddings(), tool_calls=True),
+        memory=memory,
+        verify=AnswerChecks(checks=[names_no_part]),
+        system_prompt=_RULES,
+        checkpointer=InMemorySaver(),
+    )
+    return _arm("lean", graph, time)
 
 
 def names_no_part(messages: Sequence[BaseMessage], answer: AIMessage) -> str | None:
@@ -228,60 +175,25 @@ def names_no_part(messages: Sequence[BaseMessage], answer: AIMessage) -> str | N
     return None if _NAMES.search(answer.text) else "it names no part of the library"
 
 
-def what_users_said(messages: Sequence[BaseMessage]) -> str:
-    """The notes of a stand-in: all that users said, word by word, and no answer.
-
-    Args:
-        messages: What the memory asks a summarizer.
-    """
-    said = _SAID.finditer(str(messages[-1].text))
-    return "\n".join(match[2] for match in said)
-
-
 def _whole_documents(index: VectorStore) -> BaseRetriever:
     return index.as_retriever(search_kwargs={"k": _CHUNKS})
 
 
-def _arm(
-    name: str,
-    model: Runnable[Any, Any],
-    retriever: BaseRetriever,
-    memory: SummaryMemory | None = None,
-    cache: CacheNodes | None = None,
-) -> Arm:
-    """Build the help desk around a retriever, with a memory and a cache or without."""
-
-    def retrieve(state: HelpState) -> dict[str, Any]:
-        return {"documents": retriever.invoke(str(state["messages"][-1].text))}
-
-    def answer(state: HelpState) -> dict[str, Any]:
-        *history, question = state["messages"]
-        pages = "\n\n".join(page.page_content for page in state["documents"])
-        asked = HumanMessage(f"Documentation:\n\n{pages}\n\nQuestion: {question.text}")
-        return {"messages": model.invoke([SystemMessage(_RULES), *history, asked])}
-
-    graph = StateGraph(HelpState)
-    nodes: list[Any] = [("retrieve", retrieve), ("answer", answer)]
-    if memory:
-        nodes.insert(1, ("memory", memory))
-    if cache:
-        nodes.append(("keep", cache.write))
-        graph.add_node("cache", cache.read)
-        ways: dict[Hashable, str] = {"hit": END, "miss": "retrieve"}
-        graph.add_conditional_edges("cache", cache.route, ways)
-    graph.add_sequence(nodes)
-    graph.set_entry_point("cache" if cache else "retrieve")
+def _arm(name: str, graph: LeanGraph, time: SimulatedTime | None) -> Arm:
     prices = PriceBook().with_price(EMBEDDINGS, input=0, output=0)
-    return Arm(name, graph.compile(InMemorySaver()), TokenLedger(prices=prices))
+    if time is None:
+        return Arm(name, graph, TokenLedger(prices=prices))
+    ledger = TokenLedger(prices=prices, clock=time.clock, timer=time.timer)
+    return Arm(name, graph, ledger)
 
 
-def run_arm(
+async def run_arm(
     arm: Arm,
     chats: Iterable[Chat],
     *,
     on_answer: Callable[[Answer], object] = lambda answer: None,
 ) -> ArmResult:
-    """Hold chats with a help desk, one after the other.
+    """Hold chats with a help desk, one after the other, and see its answers come.
 
     Args:
         arm: The help desk.
@@ -294,31 +206,26 @@ def run_arm(
     answers = []
     with track(arm.ledger):
         for chat in chats:
-            config = RunnableConfig(
-                configurable={"thread_id": chat.thread_id},
-                metadata={"user_id": chat.user_id},
-            )
             for question in chat.questions:
-                asked = HelpState(messages=[HumanMessage(question.text)], documents=[])
-                text = str(arm.graph.invoke(asked, config)["messages"][-1].text)
-                answers.append(Answer(question, text, question.answered_by(text)))
+                answers.append(await _answer(arm, chat, question))
                 on_answer(answers[-1])
     return ArmResult(arm.name, tuple(answers), arm.ledger.report())
 
 
-def exact(dollars: Decimal) -> str:
-    """Dollars as text, to the last digit."""
-    return f"{dollars.normalize():f}"
-
-
-def _by_name(lines: Iterable[Line]) -> dict[str, Any]:
-    return {line.name: _sums(line.totals) for line in lines}
-
-
-def _sums(totals: Totals) -> dict[str, Any]:
-    return {
-        "calls": totals.calls,
-        "input_tokens": totals.usage.input,
-        "output_tokens": totals.usage.output,
-        "usd": exact(totals.cost),
-    }
+async def _answer(arm: Arm, chat: Chat, question: Question) -> Answer:
+    config = RunnableConfig(
+        configurable={"thread_id": chat.thread_id}, metadata={"user_id": chat.user_id}
+    )
+    asked = {"messages": [HumanMessage(question.text)]}
+    timer = arm.ledger.timer
+    started, first, text = timer(), None, ""
+    stream: AsyncIterator[Any] = arm.graph.astream(
+        asked, config, stream_mode=["messages", "values"]
+    )
+    async for mode, seen in stream:
+        if mode == "values":
+            text = str(seen["messages"][-1].text)
+        elif first is None and isinstance(seen[0], AIMessage) and seen[0].text:
+            first = timer()
+    ended = timer()
+    return Answer(question, text, (first or ended) - started, ended - started)

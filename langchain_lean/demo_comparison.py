@@ -8,24 +8,15 @@ from typing import Any
 from rich.table import Table
 
 from langchain_lean.accounting.report import words
-from langchain_lean.demo_arms import ArmResult, exact
-from langchain_lean.demo_data import Question
+from langchain_lean.demo_chats import Knows, Question
+from langchain_lean.demo_results import ArmResult, exact
 
-COLUMNS_EXPLAINED = (
-    "right: the answer names a function or class that solves it, or what the user said",
-    "recalled: those of what the user said, early in a long chat",
+ROWS_EXPLAINED = (
+    "right: the answer names a function or class that solves it, or what else is asked",
+    "recalled: of what the user said, early in a long chat",
+    "first token: from the question to the first piece of the answer that is shown",
 )
-"""What columns of `side_by_side` mean."""
-
-_COLUMNS = (
-    "calls",
-    "input",
-    "output",
-    "cost",
-    "right",
-    "recalled",
-    "answered in (p50)",
-)
+"""What rows of `side_by_side` mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +71,9 @@ class Comparison:
 
     def in_words(self) -> Iterator[str]:
         """Say what was saved and lost, and how far the ledger's claim is from that."""
-        lost, gained = len(self.lost), len(self.gained)
-        yield f"Right in the naive arm alone: {lost}; in the lean arm alone: {gained}."
+        for arm, questions in (("naive", self.lost), ("lean", self.gained)):
+            yield f"Right in the {arm} arm alone: {len(questions)}."
+            yield from (f"  {question.text.splitlines()[0]}" for question in questions)
         if self.saved is None or self.share is None:
             yield "Some calls have no price, so nobody can say what was saved."
             return
@@ -98,28 +90,41 @@ class Comparison:
 
 
 def side_by_side(results: Sequence[ArmResult]) -> Table:
-    """Give a table with a row for each arm."""
+    """Give a table with a column for each arm."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("arm")
-    for name in _COLUMNS:
-        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("arm", no_wrap=True)
     for result in results:
-        table.add_row(*_row(result))
+        table.add_column(result.name, justify="right", no_wrap=True)
+    for parts in zip(*map(_parts, results), strict=True):
+        names = dict.fromkeys(name for part in reversed(parts) for name in part)
+        for name in names:
+            table.add_row(name, *(part.get(name, "-") for part in parts))
     return table
 
 
-def _row(result: ArmResult) -> tuple[str, ...]:
-    total = result.report.total
-    return (
-        result.name,
-        f"{total.calls:,}",
-        words.count(total.usage.input),
-        words.count(total.usage.output),
-        words.cost(total),
-        f"{result.right} of {len(result.answers)}",
-        f"{result.recalled} of {result.to_recall}" if result.to_recall else "-",
-        words.duration(result.seconds),
-    )
+def _parts(result: ArmResult) -> Iterator[dict[str, str]]:
+    """What a ledger and the answers say, by the name of the row, part by part."""
+    report, total = result.report, result.report.total
+    yield {
+        "calls": f"{total.calls:,}",
+        "input tokens": words.count(total.usage.input),
+        "output tokens": words.count(total.usage.output),
+        "cost": words.cost(total),
+    }
+    yield {f"  {line.name}": words.cost(line.totals) for line in report.models}
+    levers = {f"  {name}": words.lever_saved(n) for name, n in words.ranked(report)}
+    own = {"  their own cost": words.own_cost(report)} if levers else {}
+    yield {"saved by levers": words.money(report.savings.total), **levers, **own}
+    counted: dict[str, Knows | None] = {
+        "right": None,
+        "  recalled": "user",
+        "  with the tool": "tool",
+    }
+    found = {name: result.right(knows) for name, knows in counted.items()}
+    yield {name: f"{right} of {of}" for name, (right, of) in found.items() if of}
+    for part, seconds in result.latency().items():
+        shares = zip(("p50", "p95"), seconds, strict=True)
+        yield {f"{part}, {share}": words.duration(each) for share, each in shares}
 
 
 def _right_in_the_first_alone(

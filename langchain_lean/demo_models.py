@@ -1,13 +1,20 @@
 """The models of the demo, by provider."""
 
 import os
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import uuid4
 
 from langchain_core.exceptions import ModelError
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages.tool import tool_call
 
-from langchain_lean.demo_arms import what_users_said
+from langchain_lean.demo_data import signature
 from langchain_lean.errors import ConfigurationError
+from langchain_lean.graph.classify import Classification
+from langchain_lean.messages import last_human_index
 from langchain_lean.testing import ExtractiveChatModel, ScriptedChatModel
 
 STRONG = {
@@ -24,6 +31,63 @@ SMALL = {
 }
 """The small model of each provider: answers first, and takes notes; as `STRONG`."""
 
+STRONG_LATENCY, SMALL_LATENCY = (1.0, 0.015), (0.5, 0.007)
+"""Seconds that stand-ins simulate: to the first token, and for each token."""
+
+_SAID = re.compile(
+    r"^([0-9a-f]{8}) human: (.+?)(?=\n\1 |\n</)", re.DOTALL | re.MULTILINE
+)
+_CODE = re.compile(r"`(\w+)`")
+
+
+class HelpDeskStandIn(ExtractiveChatModel):
+    """A stand-in that quotes what stands in front of the question.
+
+    It is no model. What a question needs it tells by a word of it, and the function
+    whose signature is asked for by its backticks.
+    """
+
+    def _reply(self, messages: list[BaseMessage], kwargs: dict[str, Any]) -> AIMessage:
+        asked = last_human_index(messages)
+        text = str(messages[asked].text)
+        tools = {tool["function"]["name"] for tool in kwargs.get("tools") or ()}
+        if Classification.__name__ in tools:
+            question = text.rpartition("human: ")[2]
+            return _calling(Classification.__name__, what_is_needed(question))
+        context, _, question = text.rpartition("\n\n")
+        messages = [*messages]
+        messages[asked] = HumanMessage(f"{context}\n\nQuestion: {question}")
+        answer = super()._reply(messages, kwargs)
+        if not answer.tool_calls:
+            return answer
+        return _calling(signature.name, {"name": _CODE.findall(question)[-1]})
+
+
+def what_is_needed(question: str) -> dict[str, Any]:
+    """The classification of a stand-in, by a word of the question.
+
+    Args:
+        question: The question.
+
+    Returns:
+        The fields of a `Classification`.
+    """
+    if signature.name in question:
+        return {"route": "agent", "needs_tools": True}
+    if "How " in question:
+        return {"route": "rag", "needs_rag": True}
+    return {"route": "agent"}
+
+
+def what_users_said(messages: Sequence[BaseMessage]) -> str:
+    """The notes of a stand-in: all that users said, word by word, and no answer.
+
+    Args:
+        messages: What the memory asks a summarizer.
+    """
+    said = _SAID.finditer(str(messages[-1].text))
+    return "\n".join(match[2] for match in said)
+
 
 def strong_model(provider: str, name: str) -> BaseChatModel:
     """Make the model of a provider that answers.
@@ -39,7 +103,7 @@ def strong_model(provider: str, name: str) -> BaseChatModel:
         ConfigurationError: If there is no key, or are no credentials, for it.
     """
     if provider == "standin":
-        return ExtractiveChatModel(model_name=name, provider="anthropic", sentences=4)
+        return _stand_in(name, sentences=4, latency=STRONG_LATENCY)
     return _real_model(provider, name)
 
 
@@ -48,9 +112,8 @@ def cheap_model(provider: str) -> BaseChatModel:
 
     The stand-in quotes half as many sentences as the strong one.
     """
-    name = SMALL[provider]
     if provider == "standin":
-        return ExtractiveChatModel(model_name=name, provider="anthropic", sentences=2)
+        return _stand_in(SMALL[provider], sentences=2, latency=SMALL_LATENCY)
     return _real_small_model(provider)
 
 
@@ -62,8 +125,18 @@ def small_model(provider: str) -> BaseChatModel:
             loop=True,
             model_name=SMALL[provider],
             provider="anthropic",
+            latency=SMALL_LATENCY,
         )
     return _real_small_model(provider)
+
+
+def _stand_in(name: str, **options: Any) -> BaseChatModel:
+    return HelpDeskStandIn(model_name=name, provider="anthropic", **options)
+
+
+def _calling(name: str, args: Mapping[str, Any]) -> AIMessage:
+    call = tool_call(name=name, args=dict(args), id=f"call_{uuid4().hex}")
+    return AIMessage("", tool_calls=[call])
 
 
 def _real_small_model(provider: str) -> BaseChatModel:
