@@ -94,16 +94,6 @@ _counted_runs: ContextVar[tuple[CountedRun, ...]] = ContextVar(
 )
 
 
-def present_run() -> str | None:
-    """The run that calls of this context count to, for whichever guard that was said.
-
-    Returns:
-        Its name; None where nobody said it.
-    """
-    runs = _counted_runs.get()
-    return runs[-1].id if runs else None
-
-
 class BudgetGuard(Recorder):
     """Keeps calls within budgets: reserves before each, settles after it.
 

@@ -153,7 +153,7 @@ class SemanticCache(BaseCache):
         self.store = open_store(
             store, namespace=namespace, max_entries=max_entries, clock=clock
         )
-        self.tags = _checked_tags(tags)
+        self.tags = checked_tags(tags)
         self._tenant_by = tenant_by
         self._lookups = Lookups(
             store=self.store,
@@ -210,7 +210,7 @@ class SemanticCache(BaseCache):
             Identity.of(model, identity),
             self._flights,
             tenant_by=self._tenant_by,
-            tags=(*self.tags, *_checked_tags(tags)),
+            tags=(*self.tags, *checked_tags(tags)),
             messages_key=messages_key,
         )
 
@@ -252,7 +252,7 @@ class SemanticCache(BaseCache):
             self._pending,
             identity,
             tenant_by=self._tenant_by,
-            tags=(*self.tags, *_checked_tags(tags)),
+            tags=(*self.tags, *checked_tags(tags)),
             messages_key=messages_key,
         )
 
@@ -408,7 +408,12 @@ def _rules(
     return Rules(checked_number("max_error_rate", max_error_rate, _LEAST_RATE, 1))
 
 
-def _checked_tags(tags: Sequence[str]) -> tuple[str, ...]:
+def checked_tags(tags: Sequence[str]) -> tuple[str, ...]:
+    """Tags, as they are kept.
+
+    Raises:
+        ConfigurationError: If they are no list of texts.
+    """
     if isinstance(tags, str) or not all(isinstance(tag, str) and tag for tag in tags):
         msg = 'Tags are a list of texts: tags=["prices"].'
         raise ConfigurationError(msg)

@@ -7,9 +7,10 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig
 
 from langchain_lean.context.prefix import before_question
+from langchain_lean.graph.node import Node
 from langchain_lean.graph.state import need_of
 from langchain_lean.messages import last_human_index, note, role, tool_calls
 from langchain_lean.routing.answering.draft import Draft, final
@@ -50,18 +51,16 @@ class Answers:
         self._system = [SystemMessage(system_prompt)] if system_prompt else []
         self._tools = tools
         self._short = short
-        self.verify: Runnable[Any, Any] = RunnableLambda(
+        self.verify: Runnable[Any, Any] = Node(
             self._verify, self._averify, name="verify"
         )
         """A node that has the policy judge the draft."""
-        self.answer: Runnable[Any, Any] = RunnableLambda(
+        self.answer: Runnable[Any, Any] = Node(
             self._answer, self._aanswer, name="answer"
         )
         """A node that gives the draft, or asks the strong model."""
 
-        self.draft: Runnable[Any, Any] = RunnableLambda(
-            self._draft, self._adraft, name="draft"
-        )
+        self.draft: Runnable[Any, Any] = Node(self._draft, self._adraft, name="draft")
         """A node that drafts an answer; one that calls tools goes to the messages."""
 
     @property

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.errors import GraphBubbleUp
 from pydantic import BaseModel
 
@@ -17,6 +17,7 @@ from langchain_lean.accounting.reporting import report_notice
 from langchain_lean.answers import same_answer
 from langchain_lean.budgets.errors import BudgetExceededError
 from langchain_lean.errors import ConfigurationError
+from langchain_lean.graph.node import Node
 from langchain_lean.graph.state import Need, Way
 from langchain_lean.messages import last_human_index, last_human_text, message_text
 from langchain_lean.models import own_call
@@ -95,7 +96,7 @@ class Classifier:
         self._ways += ["rag"] if documents else []
         self._ways += ["faq"] if faq is not None else []
         self._tools = tuple(tools)
-        self.node: Runnable[Any, dict[str, Need]] = RunnableLambda(
+        self.node: Runnable[Any, dict[str, Need]] = Node(
             self._classify, self._aclassify, name=SOURCE
         )
 

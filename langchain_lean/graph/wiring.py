@@ -16,6 +16,7 @@ from langchain_lean.caching.answering.nodes import CacheNodes
 from langchain_lean.context.memory import SummaryMemory
 from langchain_lean.graph.answers import FAQ, Answers
 from langchain_lean.graph.classify import SOURCE, Classifier, Faq
+from langchain_lean.graph.node import Node, edge
 from langchain_lean.graph.state import Way, need_of
 from langchain_lean.messages import last_human_text, tool_calls
 from langchain_lean.models import unstreamed
@@ -68,7 +69,7 @@ def add_gathering(
     )
     builder.add_node(SOURCE, classifier.node)
     ways: list[Way] = [] if faq is None else ["faq"]
-    builder.add_conditional_edges(SOURCE, _way, [*ways, *drafts])
+    builder.add_conditional_edges(SOURCE, edge(_way), [*ways, *drafts])
     return [*first, SOURCE]
 
 
@@ -102,8 +103,8 @@ def add_answering(
     def behind_tools(state: Mapping[str, Any]) -> str:
         return "answer" if answers.goes_on(state) else "agent"
 
-    builder.add_conditional_edges("agent", _behind_agent, ["tools", "verify"])
-    builder.add_conditional_edges("tools", behind_tools, ["agent", "answer"])
+    builder.add_conditional_edges("agent", edge(_behind_agent), ["tools", "verify"])
+    builder.add_conditional_edges("tools", edge(behind_tools), ["agent", "answer"])
 
 
 def add_ends(
@@ -122,7 +123,7 @@ def add_ends(
 
         builder.add_node("cache", cache.read | RunnableLambda(_hit))
         builder.add_edge(START, "cache")
-        builder.add_conditional_edges("cache", behind_cache, [END, *first])
+        builder.add_conditional_edges("cache", edge(behind_cache), [END, *first])
         builder.add_node("keep", cache.write)
         builder.add_edge("keep", END)
 
@@ -133,7 +134,7 @@ def add_ends(
         return "keep" if kept else END
 
     ways = [name for name in ("tools", "keep") if name in builder.nodes]
-    builder.add_conditional_edges("answer", behind_answer, [*ways, END])
+    builder.add_conditional_edges("answer", edge(behind_answer), [*ways, END])
 
 
 def _hit(update: dict[str, Any]) -> dict[str, Any]:
@@ -170,7 +171,7 @@ def _retrieving(retriever: BaseRetriever) -> Runnable[Any, Any]:
         question = last_human_text(state["messages"])
         return {"documents": await retriever.ainvoke(question, config)}
 
-    return RunnableLambda(retrieve, aretrieve, name="retrieve")
+    return Node(retrieve, aretrieve, name="retrieve")
 
 
 def schemas(tools: Sequence[Tool]) -> list[dict[str, Any]]:

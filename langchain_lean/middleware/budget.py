@@ -6,12 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from langchain.agents.middleware.types import (
-    AgentMiddleware,
-    ExtendedModelResponse,
-    ModelRequest,
-    ModelResponse,
-)
+from langchain.agents.middleware.types import ModelRequest, ModelResponse
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import Runnable
 from langgraph.errors import GraphDrained
@@ -23,13 +18,20 @@ from langchain_lean.budgets.errors import BudgetExceededError
 from langchain_lean.budgets.fitting import ACTIONS, Action
 from langchain_lean.budgets.guard import BudgetGuard
 from langchain_lean.budgets.model import BudgetedModel, check_actions
+from langchain_lean.errors import ConfigurationError
 from langchain_lean.middleware.handled import (
     AsyncHandler,
     Call,
     Handler,
+    asked_model,
     checked_part,
 )
-from langchain_lean.middleware.runs import RunState, counted, counted_in_tool, with_run
+from langchain_lean.middleware.runs import (
+    CountingMiddleware,
+    counted,
+    counted_in_tool,
+)
+from langchain_lean.routing.steps import StepCap
 
 _DRAIN = "drain"
 
@@ -37,13 +39,14 @@ WhenOver = Action | Literal["drain"]
 """What to do with a call that does not fit."""
 
 
-class BudgetMiddleware(AgentMiddleware[RunState, Any, Any]):
+class BudgetMiddleware(CountingMiddleware):
     """Keeps an agent's model calls within budgets.
 
     Give it last, so that it is the innermost and sees every retry and fallback of the
     others. What tools call is kept within the budgets, too, and raises where it does
     not fit. The guard needs no place among the callbacks; where it has one, nothing is
-    counted twice.
+    counted twice, and what other levers call for themselves, such as summaries and
+    grades, is within the budgets, too.
 
     Args:
         guard: The budgets.
@@ -66,8 +69,6 @@ class BudgetMiddleware(AgentMiddleware[RunState, Any, Any]):
         ```
     """
 
-    state_schema = RunState
-
     def __init__(
         self,
         guard: BudgetGuard,
@@ -77,30 +78,33 @@ class BudgetMiddleware(AgentMiddleware[RunState, Any, Any]):
         exact: bool = False,
     ) -> None:
         self.guard = checked_part("BudgetMiddleware", guard, BudgetGuard)
+        if isinstance(guard, StepCap):
+            msg = "Give a StepCap to StepCapMiddleware."
+            raise ConfigurationError(msg)
         check_actions(when_over, lite, (*ACTIONS, _DRAIN))
+        if lite is not None:
+            asked_model(lite)
         self.lite = lite
         self.when_over = tuple(when_over)
         self.exact = exact
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Handler
-    ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
+    ) -> ModelResponse[Any]:
         """Ask the model within the budgets."""
         call = Call(request, handler)
-        counting, run = counted(self.guard, request.state)
-        with self._draining(), counting:
+        with self._draining(), counted(self.guard, request.state):
             answer = self._model(call).invoke(call.messages)
-        return with_run(call.respond(answer), run)
+        return call.respond(answer)
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: AsyncHandler
-    ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
+    ) -> ModelResponse[Any]:
         """`wrap_model_call` for asyncio."""
         call = Call(request, handler)
-        counting, run = counted(self.guard, request.state)
-        with self._draining(), counting:
+        with self._draining(), counted(self.guard, request.state):
             answer = await self._model(call).ainvoke(call.messages)
-        return with_run(call.respond(answer), run)
+        return call.respond(answer)
 
     def wrap_tool_call(
         self,
@@ -141,7 +145,8 @@ class BudgetMiddleware(AgentMiddleware[RunState, Any, Any]):
             yield
         except BudgetExceededError as error:
             control = get_runtime().control
-            if _DRAIN not in self.when_over or control is None:
+            own = any(error.budget is budget for budget in self.guard.budgets)
+            if _DRAIN not in self.when_over or not own or control is None:
                 raise
             control.request_drain(str(error))  # for branches at the same time
             raise GraphDrained(str(error)) from error

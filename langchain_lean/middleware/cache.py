@@ -11,8 +11,9 @@ from langchain.agents.middleware.types import (
     ModelResponse,
 )
 
+from langchain_lean.caching.answering.identity import checked_identity
 from langchain_lean.caching.answering.model import CachedModel
-from langchain_lean.caching.cache import SemanticCache
+from langchain_lean.caching.cache import SemanticCache, checked_tags
 from langchain_lean.middleware.handled import (
     AsyncHandler,
     Call,
@@ -37,7 +38,7 @@ class LeanCacheMiddleware(AgentMiddleware[Any, Any, Any]):
         tags: What invalidates the answers, beside the cache's own tags.
 
     Raises:
-        ConfigurationError: If that is no cache.
+        ConfigurationError: If something of this makes no sense.
 
     Example:
         ```python
@@ -54,8 +55,8 @@ class LeanCacheMiddleware(AgentMiddleware[Any, Any, Any]):
         tags: Sequence[str] = (),
     ) -> None:
         self.cache = checked_part("LeanCacheMiddleware", cache, SemanticCache)
-        self.identity = identity
-        self.model_tags = tuple(tags)
+        self.identity = checked_identity(identity)
+        self.model_tags = checked_tags(tags)
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Handler

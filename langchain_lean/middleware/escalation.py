@@ -16,6 +16,7 @@ from langchain_lean.middleware.handled import (
     AsyncHandler,
     Call,
     Handler,
+    asked_model,
     checked_part,
 )
 from langchain_lean.routing.router import EscalationRouter
@@ -53,6 +54,8 @@ class EscalationMiddleware(AgentMiddleware[Any, Any, Any]):
                 "the cap to a middleware of their own behind it."
             )
             raise ConfigurationError(msg)
+        for model in router.models.values():
+            asked_model(model)
         self.router = router
 
     def wrap_model_call(

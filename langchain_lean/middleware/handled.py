@@ -9,8 +9,14 @@ from functools import cached_property
 from typing import Any, Self, TypeVar
 
 from langchain.agents.middleware.types import ModelRequest, ModelResponse
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, SystemMessage
-from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig
+from langchain_core.runnables import (
+    Runnable,
+    RunnableBinding,
+    RunnableConfig,
+    RunnableWithFallbacks,
+)
 from langchain_core.runnables.config import (
     merge_configs,
     var_child_runnable_config,
@@ -25,6 +31,8 @@ Handler = Callable[[ModelRequest[Any]], ModelResponse[Any]]
 AsyncHandler = Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
 
 _Part = TypeVar("_Part")
+
+_AGENTS = ("tools", "tool_choice")  # which the agent decides on
 
 
 @dataclass(frozen=True)
@@ -57,17 +65,18 @@ class Call:
         """What is below, asking another model.
 
         Args:
-            model: A chat model, or one with options bound to it.
+            model: As for `asked_model`; the agent's tools take the place of its own.
 
         Raises:
-            ConfigurationError: If it is no chat model.
+            ConfigurationError: If it is something else.
         """
-        chat_model, bound, _ = chat_model_of(model)
-        request, options = self.request, {**bound, **self.request.model_settings}
+        asked, bound = asked_model(model)
+        request, own = self.request, without(bound, _AGENTS)
+        options = {**own, **request.model_settings}
         if request.tools:
             choice = {"tool_choice": request.tool_choice, **options}
-            options = chat_model_of(chat_model.bind_tools(request.tools, **choice))[1]
-        return HandledModel(bound=chat_model, kwargs=options, call=self)
+            options = chat_model_of(asked.bind_tools(request.tools, **choice)).options
+        return HandledModel(bound=asked, kwargs=options, call=self, own=own)
 
     def respond(self, answer: Any) -> ModelResponse[Any]:
         """The answer of a part as the agent takes it.
@@ -95,9 +104,11 @@ class HandledModel(RunnableBinding[Any, Any]):  # type: ignore[no-redef] # as it
 
     Attributes:
         call: The model call it stands for.
+        own: What was bound to the model before.
     """
 
     call: Any = Field(exclude=True)
+    own: Mapping[str, Any] = {}
 
     @property
     def heard_only(self) -> bool:
@@ -145,11 +156,12 @@ class HandledModel(RunnableBinding[Any, Any]):  # type: ignore[no-redef] # as it
     def _request(self, given: Any, options: Mapping[str, Any]) -> ModelRequest[Any]:
         """The request that asks for this, in this way."""
         request: ModelRequest[Any] = self.call.request
-        model, bound, _ = chat_model_of(self)
+        model, bound = asked_model(self)
         system, messages = parted(prompt_messages(given))
         tools = "tools" in bound
-        choice = {k: v for k, v in request.model_settings.items() if k in TOOLS}
-        settings = {**without(bound, TOOLS), **(choice if tools else {}), **options}
+        given_with_tools = {**self.own, **request.model_settings} if tools else {}
+        choice = {k: v for k, v in given_with_tools.items() if k in TOOLS}
+        settings = {**without(bound, TOOLS), **choice, **options}
         return request.override(
             model=model,
             system_message=system,
@@ -158,6 +170,28 @@ class HandledModel(RunnableBinding[Any, Any]):  # type: ignore[no-redef] # as it
             tool_choice=request.tool_choice if tools else None,
             model_settings=settings,
         )
+
+
+def asked_model(model: Any) -> tuple[Any, dict[str, Any]]:
+    """What an agent can be given as its model, and what is bound to that.
+
+    Args:
+        model: A chat model, one with fallbacks, or one of them with options bound.
+
+    Raises:
+        ConfigurationError: If it is something else.
+    """
+    options: dict[str, Any] = {}
+    while isinstance(model, RunnableBinding):
+        options = {**model.kwargs, **options}
+        model = model.bound
+    if isinstance(model, BaseChatModel | RunnableWithFallbacks):
+        return model, options
+    msg = (
+        f"A middleware asks a chat model, not a {type(model).__name__}; for retries "
+        "give ModelRetryMiddleware."
+    )
+    raise ConfigurationError(msg)
 
 
 def checked_part(middleware: str, part: object, kind: type[_Part]) -> _Part:

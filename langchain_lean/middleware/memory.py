@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NotRequired
 
 from langchain.agents.middleware.types import (
@@ -10,11 +11,12 @@ from langchain.agents.middleware.types import (
     ModelRequest,
     ModelResponse,
 )
-from langchain_core.messages import AnyMessage
+from langchain_core.messages import AnyMessage, ToolMessage
 from langgraph.runtime import Runtime
 
 from langchain_lean.context.memory import SummaryMemory
 from langchain_lean.errors import ConfigurationError
+from langchain_lean.messages import call_ids
 from langchain_lean.middleware.handled import AsyncHandler, Handler, checked_part
 
 
@@ -90,4 +92,26 @@ class SummaryMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
         if not self.memory.keeps_history:
             return request
         state: Any = request.state
-        return request.override(messages=list(state["short_messages"]))
+        short = _answered(state["short_messages"], request.messages)
+        return request.override(messages=short)
+
+
+def _answered(
+    short: Sequence[AnyMessage], messages: Sequence[AnyMessage]
+) -> list[AnyMessage]:
+    """The short conversation, with the errors an agent puts behind unreadable calls.
+
+    Args:
+        short: What is to be sent.
+        messages: The whole history, in which the errors have no id yet.
+    """
+    errors = {
+        message.tool_call_id: message
+        for message in messages
+        if isinstance(message, ToolMessage) and message.id is None
+    }
+    found: list[AnyMessage] = []
+    for message in short:
+        found.append(message)
+        found.extend(errors[i] for i in call_ids(message) if i in errors)
+    return found

@@ -16,8 +16,15 @@ from langchain_lean.accounting.tokens.counter import TokenCounter
 from langchain_lean.checks import checked_count
 from langchain_lean.context.prefix import cache_points, is_volatile, stable_prefix
 from langchain_lean.context.prefixes.limits import Lifetime
-from langchain_lean.context.prefixes.volatile import Volatile
-from langchain_lean.middleware.handled import AsyncHandler, Call, Handler, parted
+from langchain_lean.context.prefixes.volatile import Volatile, says_volatile
+from langchain_lean.context.prefixes.worth import checked_lifetime
+from langchain_lean.middleware.handled import (
+    AsyncHandler,
+    Call,
+    Handler,
+    checked_part,
+    parted,
+)
 
 
 class PromptCacheMiddleware(AgentMiddleware[Any, Any, Any]):
@@ -38,7 +45,7 @@ class PromptCacheMiddleware(AgentMiddleware[Any, Any, Any]):
             loaded at construction, which takes half a second.
 
     Raises:
-        ConfigurationError: If a number makes no sense.
+        ConfigurationError: If something of this makes no sense.
 
     Example:
         ```python
@@ -61,10 +68,12 @@ class PromptCacheMiddleware(AgentMiddleware[Any, Any, Any]):
         if thread_calls is not None:
             checked_count("thread_calls", thread_calls)
         self.thread_calls = thread_calls
+        checked_lifetime(lifetime, None, "")
+        says_volatile(volatile)
         self.lifetime = lifetime
         self.volatile = volatile
-        self.counter = counter or TokenCounter()
-        self.prices = prices or PriceBook()
+        self.counter = checked_part("counter=", counter or TokenCounter(), TokenCounter)
+        self.prices = checked_part("prices=", prices or PriceBook(), PriceBook)
         price_table()  # takes half a second, which is no time to take from a call
 
     def wrap_model_call(

@@ -10,9 +10,11 @@ from langchain.agents.middleware.types import AgentMiddleware
 from langchain_lean.budgets.guard import BudgetGuard
 from langchain_lean.caching.cache import SemanticCache
 from langchain_lean.context.memory import SummaryMemory
+from langchain_lean.errors import ConfigurationError
 from langchain_lean.middleware.budget import BudgetMiddleware
 from langchain_lean.middleware.cache import LeanCacheMiddleware
 from langchain_lean.middleware.escalation import EscalationMiddleware
+from langchain_lean.middleware.handled import checked_part
 from langchain_lean.middleware.memory import SummaryMemoryMiddleware
 from langchain_lean.middleware.prefix import PromptCacheMiddleware
 from langchain_lean.middleware.steps import StepCapMiddleware
@@ -59,13 +61,19 @@ def lean_middleware(
         name = getattr(steered, "identity", None)
         return LeanCacheMiddleware(part, identity=name)
 
+    def marking(part: Any) -> PromptCacheMiddleware:
+        return checked_part("prompt_cache=", part, PromptCacheMiddleware)
+
+    if not isinstance(others, Sequence):
+        msg = f"Give lean_middleware others= in a list, not {type(others).__name__}."
+        raise ConfigurationError(msg)
     return [
         *_made(memory, SummaryMemoryMiddleware, SummaryMemoryMiddleware),
         *_made(cache, LeanCacheMiddleware, caching),
         *_made(router, EscalationMiddleware, EscalationMiddleware),
         *_made(cap, StepCapMiddleware, StepCapMiddleware),
-        *others,
-        *([] if prompt_cache is None else [prompt_cache]),
+        *(checked_part("others=", other, AgentMiddleware) for other in others),
+        *_made(prompt_cache, PromptCacheMiddleware, marking),
         *_made(guard, BudgetMiddleware, BudgetMiddleware),
     ]
 

@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from langchain.agents.middleware.types import (
-    AgentMiddleware,
-    ExtendedModelResponse,
-    ModelRequest,
-    ModelResponse,
-)
+from langchain.agents.middleware.types import ModelRequest, ModelResponse
 from langchain_core.messages import ToolMessage
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command
@@ -22,11 +17,16 @@ from langchain_lean.middleware.handled import (
     Handler,
     checked_part,
 )
-from langchain_lean.middleware.runs import RunState, counted, counted_in_tool, with_run
+from langchain_lean.middleware.runs import (
+    CountingMiddleware,
+    counted,
+    counted_in_tool,
+)
+from langchain_lean.routing.stepping.model import checked_final
 from langchain_lean.routing.steps import StepCap
 
 
-class StepCapMiddleware(AgentMiddleware[RunState, Any, Any]):
+class StepCapMiddleware(CountingMiddleware):
     """Caps the model calls an agent makes for one input.
 
     At the cap the agent gives one last answer without tools. Calls of tools and of
@@ -40,7 +40,7 @@ class StepCapMiddleware(AgentMiddleware[RunState, Any, Any]):
         final: As for `cap.model`.
 
     Raises:
-        ConfigurationError: If that is no cap.
+        ConfigurationError: If something of this makes no sense.
 
     Example:
         ```python
@@ -49,31 +49,27 @@ class StepCapMiddleware(AgentMiddleware[RunState, Any, Any]):
         ```
     """
 
-    state_schema = RunState
-
     def __init__(self, cap: StepCap, *, final: bool | None = None) -> None:
         self.cap = checked_part("StepCapMiddleware", cap, StepCap)
-        self.final = final
+        self.final = checked_final(final)
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Handler
-    ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
+    ) -> ModelResponse[Any]:
         """Take a step, or give the last answer."""
         call = Call(request, handler)
-        counting, run = counted(self.cap, request.state)
-        with counting:
+        with counted(self.cap, request.state):
             answer = self._model(call).invoke(call.messages)
-        return with_run(call.respond(answer), run)
+        return call.respond(answer)
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: AsyncHandler
-    ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
+    ) -> ModelResponse[Any]:
         """`wrap_model_call` for asyncio."""
         call = Call(request, handler)
-        counting, run = counted(self.cap, request.state)
-        with counting:
+        with counted(self.cap, request.state):
             answer = await self._model(call).ainvoke(call.messages)
-        return with_run(call.respond(answer), run)
+        return call.respond(answer)
 
     def wrap_tool_call(
         self,

@@ -33,6 +33,7 @@ _TIMES: tuple[tuple[str, Callable[[RunTiming], float | None]], ...] = (
     ("generation", attrgetter("generation")),
     ("retrieval", attrgetter("retrieval")),
     ("tools", attrgetter("tools")),
+    ("waiting", attrgetter("waiting")),
 )
 
 
@@ -56,7 +57,8 @@ class Latency:
     """How long one part of the newest runs took, in seconds.
 
     Attributes:
-        part: `whole run`, `first token`, `generation`, `retrieval` or `tools`.
+        part: `whole run`, `first token`, `generation`, `retrieval`, `tools` or
+            `waiting` (none of them was at work).
         p50: Half of the runs took no longer.
         p95: 95 % of the runs took no longer.
         runs: In how many runs that part was seen.

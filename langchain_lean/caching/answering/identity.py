@@ -48,10 +48,7 @@ class Identity:
                 'depend on, cache.model(..., identity="support desk, version 3").'
             )
             raise ConfigurationError(msg)
-        if name is not None and (not isinstance(name, str) or not name):
-            msg = "Give identity= a text that changes whenever answers would."
-            raise ConfigurationError(msg)
-        return cls(model, name)
+        return cls(model, checked_identity(name))
 
     @property
     def takes_state(self) -> bool:
@@ -149,6 +146,18 @@ class Identity:
             said.setdefault("model_name", params.get("ls_model_name"))
             said["model_provider"] = params.get("ls_provider")
         return said.get("model_name") or said.get("model"), said.get("model_provider")
+
+
+def checked_identity(name: object) -> str | None:
+    """What names that which answers depend on; None where that is the model alone.
+
+    Raises:
+        ConfigurationError: If it is no text.
+    """
+    if name is None or (isinstance(name, str) and name):
+        return name
+    msg = "Give identity= a text that changes whenever answers would."
+    raise ConfigurationError(msg)
 
 
 def _asked(model: Runnable[Any, Any]) -> Runnable[Any, Any]:

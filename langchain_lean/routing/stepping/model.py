@@ -75,11 +75,8 @@ class StepModel(BudgetedModel):
                 "behind it: cap.model(model).with_structured_output(...)."
             )
             raise ConfigurationError(msg)
-        if final not in (True, False, None):
-            msg = f"final= is True, False or None, not {final!r:.40}."
-            raise ConfigurationError(msg)
         super().__init__(cap, model, when_over=["finish"])
-        self.final = final
+        self.final = checked_final(final)
 
     def _call(
         self,
@@ -173,6 +170,18 @@ class StepModel(BudgetedModel):
 
     def _tell(self, note: Note) -> None:
         report_notice(self.lever, action=note.action, reason=note.detail)
+
+
+def checked_final(final: bool | None) -> bool | None:
+    """Whether a model may give the last answer; None for where it is outermost.
+
+    Raises:
+        ConfigurationError: If it is something else.
+    """
+    if final not in (True, False, None):
+        msg = f"final= is True, False or None, not {final!r:.40}."
+        raise ConfigurationError(msg)
+    return final
 
 
 def _is_model(model: Any) -> bool:

@@ -961,12 +961,61 @@ class TestTimings:
         (timing,) = ledger.timings()
         assert timing.total == 15
         assert (timing.retrieval, timing.first_token) == (1, 2)
-        assert (timing.generation, timing.tools) == (4, 8)
+        assert (timing.generation, timing.tools, timing.waiting) == (4, 8, 0)
         assert [(s.kind, s.failed) for s in ledger.steps()] == [
             ("retriever", False),
             ("tool", True),
             ("run", False),
         ]
+
+    def test_waiting_is_the_time_of_a_run_in_which_none_of_its_parts_was_at_work(
+        self, ledger: TokenLedger, clock: Clock
+    ) -> None:
+        root, search, call, tool = uuid4(), uuid4(), uuid4(), uuid4()
+        ledger.on_chain_start({}, {}, run_id=root, name="graph")
+        clock.now += 1
+        ledger.on_retriever_start({}, "q", run_id=search, parent_run_id=root)
+        clock.now += 2
+        ledger.on_chat_model_start(
+            {}, [[HumanMessage("q")]], run_id=call, parent_run_id=root
+        )
+        clock.now += 4
+        ledger.on_retriever_end([], run_id=search)
+        clock.now += 8
+        ledger.on_llm_end(result(answer()), run_id=call)
+        clock.now += 16
+        ledger.on_tool_start({"name": "look"}, "q", run_id=tool, parent_run_id=root)
+        clock.now += 32
+        ledger.on_tool_end("found", run_id=tool)
+        clock.now += 64
+        ledger.on_chain_end({}, run_id=root)
+        (timing,) = ledger.timings()
+        assert (timing.total, timing.waiting) == (127, 1 + 16 + 64)
+
+    def test_a_call_that_stands_alone_waits_for_nothing(
+        self, ledger: TokenLedger, clock: Clock
+    ) -> None:
+        call = uuid4()
+        ledger.on_chat_model_start({}, [[HumanMessage("q")]], run_id=call)
+        clock.now += 0.1
+        ledger.on_llm_end(result(answer()), run_id=call)
+        (timing,) = ledger.timings()
+        assert timing.waiting == 0
+
+    def test_what_a_run_waited_is_unknown_where_no_call_of_it_or_no_end_was_seen(
+        self, ledger: TokenLedger, clock: Clock
+    ) -> None:
+        idle, open_, call = uuid4(), uuid4(), uuid4()
+        ledger.on_chain_start({}, {}, run_id=idle)
+        ledger.on_chain_start({}, {}, run_id=open_)
+        ledger.on_chat_model_start(
+            {}, [[HumanMessage("q")]], run_id=call, parent_run_id=open_
+        )
+        clock.now += 1
+        ledger.on_llm_end(result(answer()), run_id=call)
+        ledger.on_chain_end({}, run_id=idle)
+        waited = {t.trace_id: t.waiting for t in ledger.timings()}
+        assert waited == {str(idle): None, str(open_): None}
 
 
 def result(message: AIMessage) -> LLMResult:

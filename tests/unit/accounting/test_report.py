@@ -334,6 +334,7 @@ class TestLatency:
             "first token": (0.55, 1.0, 20),
             "generation": (0.55, 1.0, 20),
             "tools": (2, 2, 1),
+            "waiting": (7, 7, 1),
         }
 
     def test_is_a_table_of_its_own(self):

@@ -1,0 +1,62 @@
+"""Nodes and edges of the lean graph, as functions of its state."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from langchain_core.runnables import Runnable, RunnableConfig
+
+
+class Node(Runnable[Any, Any]):
+    """Two functions of a state, called as they are.
+
+    LangGraph begins a run for each node; a `RunnableLambda` would begin another one
+    inside of it, and a plain function one for each edge, of which every callback of the
+    graph would be told.
+
+    Args:
+        run: Takes the state and the configuration.
+        arun: The same for asyncio; None where `run` waits for nothing.
+        name: What it is called.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Any, RunnableConfig], Any],
+        arun: Callable[[Any, RunnableConfig], Awaitable[Any]] | None = None,
+        *,
+        name: str,
+    ) -> None:
+        self._run = run
+        self._arun = arun
+        self.name = name
+
+    def invoke(
+        self,
+        input: Any,  # noqa: A002 - LangChain's word
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Call the function."""
+        return self._run(input, config or {})
+
+    async def ainvoke(
+        self,
+        input: Any,  # noqa: A002 - LangChain's word
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """`invoke` for asyncio."""
+        if self._arun is None:
+            return self._run(input, config or {})
+        return await self._arun(input, config or {})
+
+
+def edge(choose: Callable[[Any], str | list[str]]) -> Node:
+    """A conditional edge.
+
+    Args:
+        choose: Says of a state what comes next.
+    """
+    return Node(lambda state, _: choose(state), name=choose.__name__)
