@@ -182,6 +182,26 @@ class BudgetGuard(Recorder):
         self._locks = (self._estimator.lengths, *own)
         keep_until_exit(self, early=False)
 
+    @property
+    def ignore_chain(self) -> bool:
+        """Whether chains need not be followed: no budget is of the run they are of."""
+        return not any(budget.per == "run" for budget in self.budgets)
+
+    @property
+    def ignore_agent(self) -> bool:
+        """The same of tools."""
+        return self.ignore_chain
+
+    @property
+    def ignore_retriever(self) -> bool:
+        """The same of retrievers."""
+        return self.ignore_chain
+
+    @property
+    def ignore_custom_event(self) -> bool:
+        """Savings and refusals are for ledgers."""
+        return True
+
     def __repr__(self) -> str:
         """Name the budgets and the kind of store."""
         budgets = ", ".join(map(repr, self.budgets))
@@ -328,9 +348,6 @@ class BudgetGuard(Recorder):
         """
         super().on_llm_start(serialized, prompts, run_id=run_id, **kwargs)
         self._admit(run_id)
-
-    def on_custom_event(self, name: str, data: Any, *, run_id: UUID, **_: Any) -> None:
-        """Savings and refusals are for ledgers."""
 
     def demand(self, ask: Ask) -> Demand:
         """What a call asks of the budgets.

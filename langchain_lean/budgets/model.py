@@ -324,7 +324,7 @@ class BudgetedModel(OwnRun):
     def _ask(self, call: AskedCall, candidate: Candidate) -> Ask:
         """What a call asks of a model in this way."""
         model, bound, metadata = chat_model_of(self._runnable(candidate))
-        options = {**bound, **_options(candidate, call.options)}
+        options = {**bound, **self._options(candidate, call.options)}
         sent = model._get_invocation_params(**options)
         said = {**metadata, **call.metadata, **(model.metadata or {})}
         metadata = {**said, **model._get_ls_params(**options)}
@@ -341,7 +341,14 @@ class BudgetedModel(OwnRun):
         """The messages, configuration and options of a call."""
         candidate = accepted.candidate
         watched = self._watched(config, accepted)
-        return candidate.messages, watched, _options(candidate, options)
+        return candidate.messages, watched, self._options(candidate, options)
+
+    def _options(
+        self, candidate: Candidate, given: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What its caller gave a call, without what this way of making it replaces."""
+        caps = () if candidate.output is None else CAPS
+        return without(given, (*caps, *(() if candidate.tools else TOOLS)))
 
     def _watched(self, config: RunnableConfig, accepted: Accepted) -> RunnableConfig:
         """The configuration of a call: the guard sees it, tags say what was done."""
@@ -375,12 +382,6 @@ def check_actions(
     if "downgrade" in when_over and lite is None:
         msg = 'when_over=["downgrade"] takes a model to ask instead: give lite=.'
         raise ConfigurationError(msg)
-
-
-def _options(candidate: Candidate, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What its caller gave a call, without what this way of making it replaces."""
-    caps = () if candidate.output is None else CAPS
-    return without(given, (*caps, *(() if candidate.tools else TOOLS)))
 
 
 def _as_it_is(model: Any) -> Runnable[Any, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -10,9 +10,10 @@ from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from langchain_lean.context.prefix import before_question
-from langchain_lean.graph.node import Node
 from langchain_lean.graph.state import need_of
+from langchain_lean.in_words import in_words
 from langchain_lean.messages import last_human_index, note, role, tool_calls
+from langchain_lean.node import Node
 from langchain_lean.routing.answering.draft import Draft, final
 from langchain_lean.routing.answering.parts import RouterParts
 from langchain_lean.routing.answering.route import Route, note_of
@@ -82,13 +83,12 @@ class Answers:
         return route is not None and route["model"] == strongest
 
     def _draft(self, state: Mapping[str, Any], config: RunnableConfig) -> Any:
-        return self._drafted(
-            self._parts(state).draft.invoke(self._prompt(state), config)
-        )
+        draft = self._parts(state).draft.invoke(self._prompt(state), config)
+        return self._drafted(state, draft)
 
     async def _adraft(self, state: Mapping[str, Any], config: RunnableConfig) -> Any:
-        prompt = self._prompt(state)
-        return self._drafted(await self._parts(state).draft.ainvoke(prompt, config))
+        draft = await self._parts(state).draft.ainvoke(self._prompt(state), config)
+        return self._drafted(state, draft)
 
     def _verify(self, state: Mapping[str, Any], config: RunnableConfig) -> Any:
         if (draft := _final(state)) is None:
@@ -111,8 +111,9 @@ class Answers:
         given = self._given(state)
         return _answered(await self._parts(state).answer.ainvoke(given, config))
 
-    def _drafted(self, draft: Draft) -> dict[str, Any]:
-        if self._tools and draft["status"] == "final":
+    def _drafted(self, state: Mapping[str, Any], draft: Draft) -> dict[str, Any]:
+        calls = draft["status"] == "final"
+        if calls and self._tools and need_of(state)["route"] != "rag":
             return {"messages": [draft["answer"]], "draft": None}
         return {"draft": draft}
 
@@ -132,20 +133,31 @@ class Answers:
 
     def _prompt(self, state: Mapping[str, Any]) -> list[BaseMessage]:
         """What is sent to a model: the documents stand before the question."""
-        messages = state["messages"]
-        if self._short:  # as it was when the question came
-            short = state["short_messages"]
-            messages = [*short[: last_human_index(short) + 1], *_turn(state)]
+        need, messages = need_of(state), state["messages"]
+        if self._short:
+            messages = _continued(state["short_messages"], messages)
+        if need["route"] == "rag":  # providers take no tool calls where no tools are
+            messages = in_words(messages)
         prompt = [*self._system, *messages]
-        if not need_of(state)["needs_rag"]:
-            return prompt
-        return before_question(prompt, state.get("documents") or [])
+        documents = (state.get("documents") or []) if need["needs_rag"] else []
+        return before_question(prompt, documents)
 
 
 def _turn(state: Mapping[str, Any]) -> list[BaseMessage]:
     """What has come since the last human message."""
     messages: list[BaseMessage] = state["messages"]
     return messages[last_human_index(messages) + 1 :]
+
+
+def _continued(
+    short: Sequence[BaseMessage], messages: Sequence[BaseMessage]
+) -> list[BaseMessage]:
+    """A short conversation, and what has come since it was made."""
+    end = last_human_index(short)
+    known = short[end].id
+    ids = [message.id for message in messages]
+    since = messages[ids.index(known) + 1 :] if known in ids else ()
+    return [*short[: end + 1], *since]
 
 
 def _final(state: Mapping[str, Any]) -> Draft | None:
@@ -172,9 +184,9 @@ def _answered(answer: AIMessage) -> dict[str, Any]:
 
 
 def _as_it_is(draft: Draft, config: RunnableConfig) -> dict[str, Any]:
-    """A set answer, shown where tokens are."""
+    """An answer that nobody judges, shown where tokens are and it was not yet."""
     answer = draft["answer"]
-    if answer is not None and shows_tokens(config):
-        answer = answer.model_copy(update={"id": f"lean-{uuid4()}"})
+    if answer is not None and not draft["shown"] and shows_tokens(config):
+        answer = answer.model_copy(update={"id": answer.id or f"lean-{uuid4()}"})
         show(pieces(answer), config)
     return {"messages": [answer], "draft": None}

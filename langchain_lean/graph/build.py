@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
 
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.tools import BaseTool
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer
 
 from langchain_lean.budgets.guard import BudgetGuard
-from langchain_lean.budgets.model import BudgetedModel
 from langchain_lean.caching.answering.nodes import CacheNodes
 from langchain_lean.caching.cache import SemanticCache
 from langchain_lean.context.memory import SummaryMemory
-from langchain_lean.errors import ConfigurationError
 from langchain_lean.graph.answers import Answers, Routers
+from langchain_lean.graph.checking import check_parts
 from langchain_lean.graph.classify import Faq
 from langchain_lean.graph.final import FinalAnswer
 from langchain_lean.graph.state import LeanState
@@ -32,20 +30,10 @@ from langchain_lean.graph.wiring import (
     add_gathering,
     schemas,
 )
-from langchain_lean.models import chat_model_of, model_string
+from langchain_lean.models import model_string, without_tools
 from langchain_lean.routing.policies import EscalationPolicy, SelfScreen
 from langchain_lean.routing.router import EscalationRouter
 from langchain_lean.routing.steps import StepCap
-
-_KINDS: dict[str, tuple[type, ...]] = {
-    "retriever": (BaseRetriever,),
-    "cache": (SemanticCache, CacheNodes),
-    "memory": (SummaryMemory,),
-    "guard": (BudgetGuard,),
-    "faq": (Mapping, BaseRetriever),
-    "verify": (EscalationPolicy,),
-    "system_prompt": (str,),
-}
 
 LeanGraph = CompiledStateGraph[Any, Any, Any, Any]
 
@@ -63,7 +51,7 @@ def build_lean_graph(
     faq: Faq | None = None,
     verify: EscalationPolicy | None = None,
     final: Literal["strong"] | None = None,
-    max_calls: int = 20,
+    max_calls: int | StepCap = 20,
     system_prompt: str | None = None,
     state_schema: type[Any] = LeanState,
     checkpointer: Checkpointer = None,
@@ -103,7 +91,8 @@ def build_lean_graph(
         verify: Judges drafts; `SelfScreen()` if not given.
         final: `strong` has the strong model write the last answer of each turn that
             called tools; the cheap one takes the steps.
-        max_calls: The model calls for one input, before one last answer.
+        max_calls: The model calls for one input, before one last answer; or a cap of
+            your own, with a store, or to `reset` it for a replay.
         system_prompt: Stands before the conversation in every prompt that answers.
         state_schema: A `LeanState` of your own, for what your tools keep in it.
         checkpointer: Keeps threads, as for any graph.
@@ -123,7 +112,8 @@ def build_lean_graph(
         desk.invoke({"messages": ["Where is my parcel?"]})
         ```
     """
-    _check(
+    tools, faq = list(tools), faq or None
+    check_parts(
         cheap,
         strong,
         medium,
@@ -138,7 +128,7 @@ def build_lean_graph(
         verify=verify,
         system_prompt=system_prompt,
     )
-    cap = StepCap(max_calls)
+    cap = max_calls if isinstance(max_calls, StepCap) else StepCap(max_calls)
     routers = _routers(cap, cheap, medium, strong, tools, verify or SelfScreen(), final)
     if retriever is None:
         del routers["rag"]
@@ -151,11 +141,14 @@ def build_lean_graph(
     first = add_gathering(builder, cheap, cap, retriever, tools, memory, faq)
     add_answering(builder, cap, answers, own, with_faq=faq is not None)
     if isinstance(cache, SemanticCache):
-        depends = (routers["agent"].identity, system_prompt, faq, schemas(tools))
-        cache = cache.nodes(_digest(model_string(cheap), *map(str, depends)))
+        models = [model_string(cheap), *(r.identity for r in routers.values())]
+        set_answers = sorted(faq.items()) if isinstance(faq, Mapping) else type(faq)
+        others = (system_prompt, set_answers, schemas(tools))
+        cache = cache.nodes(_digest(*models, *map(str, others)))
     add_ends(builder, first, cache)
     graph = builder.compile(checkpointer, store=store, name="lean")
-    return graph.with_config({"callbacks": [cap] if guard is None else [cap, guard]})
+    caps = [cap] if cap is max_calls else cap.followed()
+    return graph.with_config({"callbacks": [*caps, *filter(None, [guard])]})
 
 
 def _routers(
@@ -175,8 +168,9 @@ def _routers(
 
     agent = router(cheap=cheap, strong=strong)
     drafts = {"cheap": cheap} if medium is None else {"medium": medium}
+    documents = {name: without_tools(model) for name, model in drafts.items()}
     routers: Routers = {
-        "rag": router(**drafts, strong=strong),
+        "rag": router(**documents, strong=without_tools(strong)),
         "agent": agent.bind_tools(tools) if tools else agent,
     }
     if final is not None:
@@ -190,39 +184,3 @@ def _digest(*parts: str) -> str:
     for part in parts:
         digest.update(f"{len(part)}:{part}".encode())
     return f"lean-{digest.hexdigest()[:32]}"
-
-
-def _check(
-    *models: Any,
-    tools: Sequence[object],
-    final: object,
-    state_schema: object,
-    **parts: object,
-) -> None:
-    """Refuse what the graph could not work with.
-
-    Raises:
-        ConfigurationError: If something is of another kind.
-    """
-    for model in models:
-        if isinstance(model, BudgetedModel):
-            msg = "Give the graph the chat models themselves, and the guard to guard=."
-            raise ConfigurationError(msg)
-        if model is not None:
-            chat_model_of(model)
-    for name, given in parts.items():
-        kinds = _KINDS[name]
-        if given is not None and not isinstance(given, kinds):
-            wanted = " or ".join(kind.__name__ for kind in kinds)
-            msg = f"{name}= takes a {wanted}, not {type(given).__name__}."
-            raise ConfigurationError(msg)
-    for tool in tools:
-        if not (callable(tool) or isinstance(tool, BaseTool | dict)):
-            msg = f"tools= takes tools and functions, not {type(tool).__name__}."
-            raise ConfigurationError(msg)
-    if final not in (None, "strong"):
-        msg = f'final= is "strong" or None, not {final!r:.40}.'
-        raise ConfigurationError(msg)
-    if not set(get_type_hints(LeanState)) <= set(get_type_hints(state_schema)):
-        msg = "state_schema= takes a subclass of LeanState, which has what it needs."
-        raise ConfigurationError(msg)

@@ -14,13 +14,12 @@ from langgraph.errors import GraphBubbleUp
 from pydantic import BaseModel
 
 from langchain_lean.accounting.reporting import report_notice
-from langchain_lean.answers import same_answer
 from langchain_lean.budgets.errors import BudgetExceededError
 from langchain_lean.errors import ConfigurationError
-from langchain_lean.graph.node import Node
 from langchain_lean.graph.state import Need, Way
 from langchain_lean.messages import last_human_index, last_human_text, message_text
 from langchain_lean.models import own_call
+from langchain_lean.node import Node
 from langchain_lean.steps import adrive, drive
 
 SOURCE = "classify"
@@ -32,6 +31,7 @@ Faq = Mapping[str, str] | BaseRetriever
 _CANDIDATES = 5  # of a retriever's set answers
 _EARLIER = 2  # messages before the question, for one that leans on them
 _MOST = 500  # characters of each
+_MOST_ASKED = 4_000
 
 _TASK = """\
 Say what is needed to answer the last message of a conversation. Do not answer it.
@@ -53,7 +53,7 @@ class Classification(BaseModel):
     route: Literal["faq", "rag", "agent"]
     needs_rag: bool = False
     needs_tools: bool = False
-    faq: int = 0
+    faq: int | None = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Classifier:
         messages = state["messages"]
         question = last_human_text(messages)
         for known in self._written:
-            if same_answer(known.question, question):
+            if _words(known.question) == _words(question):
                 return {"need": _set(known, "it is a set question, word by word")}
         answers = self._written
         try:
@@ -146,7 +146,7 @@ class Classifier:
         asked = last_human_index(messages)
         earlier = messages[max(asked - _EARLIER, 0) : asked]
         said = [f"{m.type}: {_short(message_text(m))}" for m in earlier]
-        last = message_text(messages[asked])
+        last = _short(message_text(messages[asked]), _MOST_ASKED)
         return [
             SystemMessage("\n".join(lines)),
             HumanMessage("\n".join([*said, f"human: {last}"])),
@@ -156,8 +156,9 @@ class Classifier:
         """What was said, as far as it can be done."""
         if not isinstance(said, Classification):
             return self._unknown(None)
-        if said.route == "faq" and 0 < said.faq <= len(answers):
-            return _set(answers[said.faq - 1], "the cheap model found a set answer")
+        number = said.faq or 0
+        if said.route == "faq" and 0 < number <= len(answers):
+            return _set(answers[number - 1], "the cheap model found a set answer")
         tools = bool(self._tools) and said.needs_tools
         documents = "rag" in self._ways and (said.needs_rag or said.route != "agent")
         return Need(
@@ -202,9 +203,16 @@ def _set(known: SetAnswer, reason: str) -> Need:
 def _set_answer(document: Document) -> SetAnswer:
     """A document's set answer: in its metadata, or the whole text."""
     text = document.page_content
-    return SetAnswer(text, str(document.metadata.get("answer", text)))
+    return SetAnswer(text, str(document.metadata.get("answer") or text))
 
 
-def _short(text: str) -> str:
+def _words(text: str) -> str:
+    """A question without what does not change it: white space, case, its mark."""
+    return " ".join(text.casefold().split()).rstrip("?!. ")
+
+
+def _short(text: str, most: int = _MOST) -> str:
+    """A text on one line; of a long one its beginning and its end."""
     text = " ".join(text.split())
-    return text if len(text) <= _MOST else f"{text[:_MOST]} ..."
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]} ... {text[-half:]}"

@@ -40,13 +40,13 @@ class LeanState(RouteState):
     It needs no more than `messages`, and ends on the answer; `route` says who gave it.
 
     Attributes:
-        need: What the newest question needs.
+        need: What the newest question needs; None where the cache answered it.
         documents: What was retrieved for it.
         draft: Its answer on the way to being verified; None once it is given.
         short_messages: What is sent instead of `messages`, where a memory keeps those.
     """
 
-    need: NotRequired[Need]
+    need: NotRequired[Need | None]
     documents: NotRequired[list[Document]]
     draft: NotRequired[Draft | None]
     short_messages: NotRequired[list[AnyMessage]]

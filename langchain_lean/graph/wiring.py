@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.graph import END, START, StateGraph
@@ -16,10 +16,10 @@ from langchain_lean.caching.answering.nodes import CacheNodes
 from langchain_lean.context.memory import SummaryMemory
 from langchain_lean.graph.answers import FAQ, Answers
 from langchain_lean.graph.classify import SOURCE, Classifier, Faq
-from langchain_lean.graph.node import Node, edge
 from langchain_lean.graph.state import Way, need_of
 from langchain_lean.messages import last_human_text, tool_calls
 from langchain_lean.models import unstreamed
+from langchain_lean.node import Node, edge
 from langchain_lean.routing.router import Route
 from langchain_lean.routing.steps import StepCap
 
@@ -121,7 +121,7 @@ def add_ends(
         def behind_cache(state: Mapping[str, Any]) -> str | list[str]:
             return END if cache.route(state) == "hit" else list(first)
 
-        builder.add_node("cache", cache.read | RunnableLambda(_hit))
+        builder.add_node("cache", _reading(cache))
         builder.add_edge(START, "cache")
         builder.add_conditional_edges("cache", edge(behind_cache), [END, *first])
         builder.add_node("keep", cache.write)
@@ -137,6 +137,18 @@ def add_ends(
     builder.add_conditional_edges("answer", edge(behind_answer), [*ways, END])
 
 
+def _reading(cache: CacheNodes) -> Runnable[Any, Any]:
+    """A node that looks the question up among those that were answered."""
+
+    def read(state: Any, config: RunnableConfig) -> dict[str, Any]:
+        return _hit(cache.read.invoke(state, config))
+
+    async def aread(state: Any, config: RunnableConfig) -> dict[str, Any]:
+        return _hit(await cache.read.ainvoke(state, config))
+
+    return Node(read, aread, name="cache")
+
+
 def _hit(update: dict[str, Any]) -> dict[str, Any]:
     """What the cache gives, with the route of an answer that it had."""
     if not update:
@@ -149,7 +161,7 @@ def _hit(update: dict[str, Any]) -> dict[str, Any]:
         verdicts=[],
         decision_usd="0",
     )
-    return {**update, "route": route}
+    return {**update, "route": route, "need": None, "documents": [], "draft": None}
 
 
 def _way(state: Mapping[str, Any]) -> Way:

@@ -117,6 +117,8 @@ class EscalationPolicy:
 
     async def ascreen(self, messages: Sequence[BaseMessage]) -> Verdict | None:
         """`screen` for asyncio."""
+        if type(self).screen is EscalationPolicy.screen:
+            return None
         return await run_in_executor(None, self.screen, messages)
 
     async def ajudge(

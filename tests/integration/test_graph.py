@@ -72,7 +72,8 @@ def needs(route: str, **more: bool) -> dict[str, Any]:
 
 
 def sources(ledger: TokenLedger) -> list[tuple[str | None, str | None]]:
-    return [(entry.node, entry.source) for entry in ledger.entries()]
+    entries = sorted(ledger.entries(), key=lambda entry: entry.start)
+    return [(entry.node, entry.source) for entry in entries]
 
 
 class TestOpenAI:
@@ -127,6 +128,21 @@ class TestOpenAI:
         assert (await ask(graph, {})).text == ANSWER
         _, after = openai_server.requests
         assert after["messages"][-1]["content"] == "Parcel 7 is in Bergen."
+
+    @every_way
+    async def test_the_last_answer_of_a_run_is_asked_for_as_it_is(
+        self, ask: Ask, chat_openai: MakeChatOpenAI, openai_server: ProviderServer
+    ) -> None:
+        openai_server.reply(Reply(text=ANSWER))
+        graph = build_lean_graph(
+            chat_openai(model="gpt-4o-mini", stream_usage=True),
+            chat_openai(model="gpt-4o", stream_usage=True),
+            max_calls=0,
+        )
+        assert (await ask(graph, {})).text == ANSWER
+        [asked] = openai_server.requests
+        assert "stop" not in asked
+        assert "ESCALATE" not in str(asked)
 
     @every_way
     async def test_a_kept_answer_asks_nobody(

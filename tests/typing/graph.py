@@ -60,8 +60,8 @@ def every_option(
 
 
 def what_it_carries(state: LeanState) -> None:
-    need: Need = state["need"]
-    assert_type(need["needs_rag"], bool)
+    need = state["need"]
+    assert_type(need, Need | None)
     assert_type(state["route"]["model"], str)
 
 

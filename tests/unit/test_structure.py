@@ -20,6 +20,7 @@ FLOORS = (
         "messages",
         "in_words",
         "models",
+        "node",
         "own_run",
         "redis_server",
         "showing",

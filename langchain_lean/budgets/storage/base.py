@@ -14,7 +14,7 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 from langchain_lean.errors import ConfigurationError
 
@@ -112,7 +112,12 @@ class Storage(ABC):
 
     Every verb is one atomic step, safe from any number of threads and processes that
     share the store. `x` is for threads, `ax` the same for asyncio.
+
+    Attributes:
+        waits: Whether a verb may wait for something, such as a file or a server.
     """
+
+    waits: ClassVar[bool] = True
 
     def reserve(self, claims: Sequence[Claim], *, lease: float) -> Lease | Refusal:
         """Hold the amounts of all claims, or of none.
@@ -212,7 +217,9 @@ class Storage(ABC):
         """Grant the lease or refuse it; one of this id stays granted."""
 
     async def _areserve(self, wanted: Lease, seconds: float) -> Lease | Refusal:
-        return await asyncio.to_thread(self._reserve, wanted, seconds)
+        if self.waits:
+            return await asyncio.to_thread(self._reserve, wanted, seconds)
+        return self._reserve(wanted, seconds)
 
     @abstractmethod
     def _settle(self, lease: Lease, amounts: Sequence[int]) -> dict[str, Counter]:
@@ -221,7 +228,9 @@ class Storage(ABC):
     async def _asettle(
         self, lease: Lease, amounts: Sequence[int]
     ) -> dict[str, Counter]:
-        return await asyncio.to_thread(self._settle, lease, amounts)
+        if self.waits:
+            return await asyncio.to_thread(self._settle, lease, amounts)
+        return self._settle(lease, amounts)
 
 
 def check_amount(name: str, value: object) -> None:

@@ -88,6 +88,7 @@ class MemoryStorage(Storage):
         clock: Seconds since the epoch.
     """
 
+    waits = False
     _SWEPT = 1_000  # reservations after which counters that have ended are dropped
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig
 
 from langchain_lean.caching.answering.identity import tenant_of
 from langchain_lean.caching.answering.pending import Pending
@@ -24,6 +24,7 @@ from langchain_lean.messages import (
     state_messages,
     tool_calls,
 )
+from langchain_lean.node import Node
 from langchain_lean.showing import pieces, show, shows_tokens
 from langchain_lean.steps import adrive, drive
 
@@ -63,12 +64,12 @@ class CacheNodes:
     @cached_property
     def read(self) -> Runnable[Any, dict[str, Any]]:
         """A node that adds the answer, where there is one."""
-        return RunnableLambda(self._read, self._aread, name="cache")
+        return Node(self._read, self._aread, name="cache")
 
     @cached_property
     def write(self) -> Runnable[Any, dict[str, Any]]:
         """A node that keeps the answer a state ends on."""
-        return RunnableLambda(self._write, self._awrite, name="keep")
+        return Node(self._write, self._awrite, name="keep")
 
     def route(self, state: Any) -> Literal["hit", "miss"]:
         """An edge behind `read`: whether it gave the answer.

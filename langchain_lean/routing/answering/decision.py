@@ -196,7 +196,8 @@ class Request:
         if tool_calls(decision.answer):
             return Verdict(False, None, _CALLS_TOOLS)
         if is_last(decision.answer):
-            return Verdict(False, None, _CAPPED)
+            seen = peeked(self.policy, decision.answer.text)
+            return seen if seen and seen.unusable else Verdict(False, None, _CAPPED)
         asked_of = Opinion(self.policy, self.messages, decision.answer)
         return (yield from opinion(asked_of))
 

@@ -147,26 +147,37 @@ def judged(
     }
 
 
-def decision_of(draft: Draft, request: Request) -> Decision | None:
-    """The answer of a draft as the one it was; None where there is none."""
+def decision_of(
+    draft: Draft, request: Request, *, shows: bool = False
+) -> Decision | None:
+    """The answer of a draft as the one it was; None where there is none.
+
+    Args:
+        draft: The draft.
+        request: What is to be answered.
+        shows: Whether its pieces are to be shown.
+    """
     answer = draft["answer"]
     if answer is None:
         return None
     rung = request.ladder.rungs[request.ladder.names.index(draft["model"])]
     attempt = request.policy.attempt(Attempt(request.messages), rung.model)
-    held = Held.of(pieces(answer), shown=draft["shown"])
+    held = Held.of(pieces(answer) if shows else (), shown=draft["shown"])
     asked = Asking(rung, attempt, held, draft["trial"])
     return Decision(_place(draft, request), answer, asked, course_of(draft))
 
 
-def finished(draft: Draft, request: Request) -> Generator[Step, Any, Decision]:
+def finished(
+    draft: Draft, request: Request, *, shows: bool
+) -> Generator[Step, Any, Decision]:
     """Give the draft where it was accepted, or ask a stronger model.
 
     Args:
         draft: The draft, with its verdict.
         request: What is to be answered.
+        shows: Whether its pieces are to be shown.
     """
-    decision, course = decision_of(draft, request), course_of(draft)
+    decision, course = decision_of(draft, request, shows=shows), course_of(draft)
     if decision is None:
         return (yield from request.climbed(_place(draft, request), course))
     if draft["status"] in ("rejected", "unusable"):

@@ -62,14 +62,20 @@ class RouterParts:
         return (await _ataken(run, run.verifying(given["draft"]))).given_draft
 
     def _answer(self, given: Mapping[str, Any], config: RunnableConfig) -> AIMessage:
+        draft = self._given(given)
+        if draft["answer"] is not None and draft["status"] == "final":
+            return draft["answer"]
         run = self._run(given["messages"], config)
-        return _taken(run, run.finishing(self._given(given))).answer
+        return _taken(run, run.finishing(draft)).answer
 
     async def _aanswer(
         self, given: Mapping[str, Any], config: RunnableConfig
     ) -> AIMessage:
+        draft = self._given(given)
+        if draft["answer"] is not None and draft["status"] == "final":
+            return draft["answer"]
         run = self._run(given["messages"], config)
-        return (await _ataken(run, run.finishing(self._given(given)))).answer
+        return (await _ataken(run, run.finishing(draft))).answer
 
     def _given(self, given: Mapping[str, Any]) -> Draft:
         return given.get("draft") or self._strongest

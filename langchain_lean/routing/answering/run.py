@@ -56,6 +56,7 @@ from langchain_lean.routing.answering.held import as_chunk
 from langchain_lean.routing.answering.route import Route, noted
 from langchain_lean.routing.answering.saving import report_cheaper
 from langchain_lean.routing.opinions import FAILED, Opinion
+from langchain_lean.routing.stepping.plain import Added, added
 from langchain_lean.routing.verdict import LEVER
 from langchain_lean.showing import show, shows_tokens
 
@@ -119,14 +120,16 @@ class Run:
         if calls:
             yield Showing(decision.asked.held.rest())
             self._settle(replace(decision, course=course_of(draft)))
-            draft = final(self.answer, name, draft["reason"])
+            draft = final(self.answer, name, draft["reason"], shown=True)
         self.draft = draft
 
     def verifying(self, draft: Draft) -> Generator[Step, Any, None]:
         """What is to be asked until a draft has its verdict."""
+        if draft["trial"] is not None:
+            self.trials.append(draft["trial"])
         decision = decision_of(draft, self.request)
         if decision is not None and draft["status"] == "drafted":
-            draft = yield from self._verified(decision, draft)
+            draft = yield from self._surely(self._verified(decision, draft))
         self.draft = draft
 
     @property
@@ -150,7 +153,7 @@ class Run:
         self.draft = draft
         if draft["trial"] is not None:
             self.trials.append(draft["trial"])
-        yield from self._ended(finished(draft, self.request))
+        yield from self._ended(finished(draft, self.request, shows=self.shows))
 
     def _ended(
         self, steps: Generator[Step, Any, Decision]
@@ -272,6 +275,7 @@ class Run:
 
     def _config(self, asked: Asking) -> RunnableConfig:
         said = {ANSWERS: asked.rung.name}
+        added.set(Added(asked.attempt.added, asked.attempt.options))
         if asked.trial is not None:
             self.trials.append(asked.trial)
             config = hidden_call(self.config, {**said, TRIAL: asked.trial})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial, reduce
+from itertools import count
 from operator import add
 
 from langchain_core.messages import SystemMessage
@@ -37,12 +38,15 @@ def report_cheaper(
     baseline = f"{strongest.model_name or strongest.name} in as many tokens"
     text = asked.attempt.added
     added = counter.count([SystemMessage(text)]) if text else 0
+    # A graph that is replayed from between two nodes reports the same again.
+    ids = (f"{asked.trial}/{number}" for number in count())
     saved = partial(report_saving, LEVER, baseline=baseline)
     avoided = _less(reduce(add, spent.values()), added)
     instead = Answering(strongest.model_name, strongest.provider)
     for answering, usage in spent.items():
         if answering.provider == instead.provider and avoided.total:
             saved(
+                id=next(ids),
                 avoided=avoided,
                 model=instead.model,
                 provider=instead.provider,
@@ -52,13 +56,19 @@ def report_cheaper(
             avoided = TokenUsage()
         else:  # each has the prices of its own provider
             saved(
+                id=next(ids),
                 avoided=TokenUsage(),
                 model=answering.model,
                 provider=answering.provider,
                 spent=usage,
             )
     if avoided.total:
-        saved(avoided=avoided, model=instead.model, provider=instead.provider)
+        saved(
+            id=next(ids),
+            avoided=avoided,
+            model=instead.model,
+            provider=instead.provider,
+        )
 
 
 def _less(usage: TokenUsage, added: int) -> TokenUsage:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from langchain_core.runnables import (
@@ -19,14 +19,16 @@ from langchain_lean.budgets.fitting import Candidate, Note
 from langchain_lean.budgets.model import AskedCall, BudgetedModel, Negotiation
 from langchain_lean.budgets.notes import Accepted
 from langchain_lean.errors import ConfigurationError
-from langchain_lean.models import TOOLS, chat_model_of, thinking_budget
+from langchain_lean.models import TOOLS, chat_model_of, thinking_budget, without
 from langchain_lean.routing.stepping.loops import goes_round
-from langchain_lean.routing.stepping.stopped import LEVER, Stopped
+from langchain_lean.routing.stepping.plain import added
+from langchain_lean.routing.stepping.stopped import LEVER, LOOPED, Stopped
 from langchain_lean.stop_sequences import may_think
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import BaseRunManager
     from langchain_core.language_models import LanguageModelInput
+    from langchain_core.messages import BaseMessage
     from langchain_core.runnables import Runnable, RunnableConfig
 
     from langchain_lean.budgets.errors import CallRefusedError
@@ -110,7 +112,7 @@ class StepModel(BudgetedModel):
             return (yield from self._capped(call, asked))
         if self._answers and self._loops(call):
             reason = f"the same tool calls came {self.guard.repeat} times in a row"
-            candidate = self._finishing(call, Note("looped", reason))
+            candidate = self._finishing(call, Note(LOOPED, reason))
         return self._accepted(candidate, outcome, asked)
 
     def _instead(
@@ -164,9 +166,22 @@ class StepModel(BudgetedModel):
     ) -> Candidate:
         """The call as one answer without tools."""
         self._tell(note)
-        return Candidate(
-            finish.finishing(call.messages), output, tools=False, notes=(note,)
-        )
+        messages: Sequence[BaseMessage] = call.messages
+        if note.action == _LAST:  # nobody is asked after it
+            messages = added.get().taken_from(messages)
+        return Candidate(finish.finishing(messages), output, tools=False, notes=(note,))
+
+    def _runnable(self, candidate: Candidate) -> Runnable[Any, Any]:
+        runnable = super()._runnable(candidate)
+        last = any(note.action == _LAST for note in candidate.notes)
+        return added.get().unbound(runnable) if last else runnable
+
+    def _options(
+        self, candidate: Candidate, given: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        options = super()._options(candidate, given)
+        last = any(note.action == _LAST for note in candidate.notes)
+        return without(options, added.get().options) if last else options
 
     def _tell(self, note: Note) -> None:
         report_notice(self.lever, action=note.action, reason=note.detail)

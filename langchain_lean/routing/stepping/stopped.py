@@ -8,14 +8,21 @@ from typing import Any
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import Runnable, RunnableConfig
 
+LOOPED = "looped"
+"""What is noted on an answer that a loop of tool calls ended in."""
+
 LEVER = "steps"
 """What notes and notices call the step cap."""
 
 
 def is_last(answer: AIMessage) -> bool:
-    """Whether a step cap had an answer be the last one, or stand in for it."""
+    """Whether a step cap had an answer be the last one, or stand in for it.
+
+    One that only ended a loop is not: there are steps left.
+    """
     notes = answer.response_metadata.get("lean", [])
-    return any(note.get("lever") == LEVER for note in notes)
+    done = (note.get("action") for note in notes if note.get("lever") == LEVER)
+    return any(action != LOOPED for action in done)
 
 
 class Stopped(Runnable[Any, AIMessage]):

@@ -21,6 +21,7 @@ from langchain_lean import (
     BudgetExceededError,
     BudgetGuard,
     SemanticCache,
+    StepCap,
     SummaryMemory,
     TokenLedger,
 )
@@ -34,6 +35,7 @@ from tests.unit.caching.caches import WordEmbeddings
 from tests.unit.graph.desks import (
     AT_NINE,
     CHEAP,
+    ESCALATE,
     HELLO,
     LEDGER,
     MEDIUM,
@@ -154,6 +156,14 @@ class TestWays:
         assert cheap.calls == []
 
     @both
+    @pytest.mark.parametrize("other", ["What is C#?", "What is C++?", "What is B?"])
+    def test_a_sign_makes_it_another_question(self, call: Call, other: str) -> None:
+        cheap = cheap_model(lambda m: need("agent") if classifies(m) else CHEAP)
+        graph = desk(cheap=cheap, faq={"What is C?": "A language."})
+        assert said(ask(call, graph, other)) == CHEAP
+        assert said(ask(call, graph, "what is  c")) == "A language."
+
+    @both
     def test_a_set_answer_is_found_in_other_words_by_the_cheap_model(
         self, call: Call
     ) -> None:
@@ -170,6 +180,44 @@ class TestWays:
                 return [Document(OPEN, metadata={"answer": AT_NINE})]
 
         assert said(ask(call, desk(faq=Set()), "Are you open today?")) == AT_NINE
+
+    @both
+    def test_no_set_answers_are_as_none_given(self, call: Call) -> None:
+        cheap = cheap_model()
+        ask(call, desk(cheap=cheap, faq={}), HELLO)
+        assert len(cheap.calls) == 1
+
+    @both
+    def test_a_long_question_is_short_for_the_classifier(self, call: Call) -> None:
+        cheap = cheap_model(lambda m: need("agent") if classifies(m) else CHEAP)
+        ask(call, desk(cheap=cheap, retriever=Pages()), "word " * 20_000)
+        assert len(str(cheap.calls[0].messages[-1].text)) < 5_000
+
+    @both
+    def test_documents_go_to_models_without_tools(self, call: Call) -> None:
+        cheap = cheap_model()
+        graph = desk(
+            cheap=cheap,
+            retriever=Pages(),
+            tools=[track],
+            checkpointer=InMemorySaver(),
+        )
+        ask(call, graph, PARCEL, thread="1")
+        state = ask(call, graph, LEDGER, thread="1")
+        assert state["need"]["route"] == "rag"
+        sent = cheap.calls[-1].messages
+        assert not any(m.type == "tool" or getattr(m, "tool_calls", ()) for m in sent)
+        assert "Bergen" in str(sent)
+
+    @both
+    def test_a_tool_that_is_called_from_documents_is_run(self, call: Call) -> None:
+        def reply(messages: Any) -> Any:
+            if classifies(messages):
+                return need("rag")
+            return CHEAP if messages[-1].type == "tool" else calls_tool()
+
+        graph = desk(cheap=cheap_model(reply), retriever=Pages(), tools=[track])
+        assert ask(call, graph, LEDGER)["messages"][-1].type == "ai"
 
     @both
     def test_a_number_that_no_set_answer_has_gives_none(self, call: Call) -> None:
@@ -328,6 +376,23 @@ class TestCache:
         assert ask(call, graph, PARCEL)["route"]["model"] == "cache"
 
     @both
+    def test_what_the_cache_answers_needs_nothing(self, call: Call) -> None:
+        cache = SemanticCache(WordEmbeddings())
+        graph = desk(cache=cache, retriever=Pages(), checkpointer=InMemorySaver())
+        for thread in ("1", "2"):
+            ask(call, graph, LEDGER, thread=thread)
+        assert ask(call, graph, HELLO, thread="1")["need"] is not None
+        assert ask(call, graph, HELLO, thread="2")["need"] is None
+
+    @both
+    def test_another_medium_model_has_other_answers(self, call: Call) -> None:
+        cache = SemanticCache(WordEmbeddings())
+        for name in ("gpt-5-mini", "gpt-5-nano"):
+            medium = stand_in(name, name=name)
+            graph = desk(medium=medium, cache=cache, retriever=Pages())
+            assert said(ask(call, graph, LEDGER)) == name
+
+    @both
     def test_another_prompt_has_other_answers(self, call: Call) -> None:
         cache = SemanticCache(WordEmbeddings())
         ask(call, desk(cache=cache), HELLO)
@@ -383,6 +448,38 @@ class TestBudgets:
         assert [entry.node for entry in ledger.entries()] == ["agent"]
 
     @both
+    @pytest.mark.parametrize("most", [0, 2])
+    def test_the_last_answer_of_a_run_is_no_mark(self, call: Call, most: int) -> None:
+        def reply(messages: Any) -> Any:
+            if "reply only with [[ESCALATE]]" in str(messages[0].content):
+                return ESCALATE if most == 0 else calls_tool(len(messages))
+            return CHEAP
+
+        cheap = cheap_model(reply)
+        graph = desk(cheap=cheap, tools=[track], max_calls=most, final="strong")
+        state = ask(call, graph, PARCEL)
+        assert said(state) == CHEAP
+
+    @both
+    def test_a_loop_ends_in_the_strong_models_answer_where_it_must(
+        self, call: Call
+    ) -> None:
+        def reply(messages: Any) -> Any:
+            asked = str(messages[-1].text)
+            return ESCALATE if "Nothing more can" in asked else calls_tool()
+
+        state = ask(call, desk(cheap=cheap_model(reply), tools=[track]), PARCEL)
+        assert said(state) == STRONG
+
+    @both
+    def test_a_cap_of_your_own_can_be_reset(self, call: Call) -> None:
+        cap = StepCap(max_calls=1)
+        graph = desk(max_calls=cap, checkpointer=InMemorySaver())
+        ask(call, graph, HELLO, thread="1")
+        [status] = cap.status(thread_id="1")
+        assert status.used == 1
+
+    @both
     def test_each_user_has_a_budget(self, call: Call) -> None:
         guard = BudgetGuard(Budget(calls=1, per="day", by="user_id"))
         graph = desk(guard=guard)
@@ -431,6 +528,8 @@ class TestBadInput:
             ({"cache": "memory://"}, "cache= takes"),
             ({"tools": [3]}, "tools= takes"),
             ({"system_prompt": 3}, "system_prompt= takes"),
+            ({"faq": {OPEN: None}}, "faq= takes questions"),
+            ({"memory": SummaryMemory(None, messages_key="chat")}, "the usual keys"),
         ],
     )
     def test_what_cannot_be_worked_with_is_refused(

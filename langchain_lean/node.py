@@ -1,4 +1,4 @@
-"""Nodes and edges of the lean graph, as functions of its state."""
+"""Nodes and edges of a graph, as functions of its state."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.config import ensure_config
 
 
 class Node(Runnable[Any, Any]):
@@ -39,7 +40,7 @@ class Node(Runnable[Any, Any]):
         **kwargs: Any,
     ) -> Any:
         """Call the function."""
-        return self._run(input, config or {})
+        return self._run(input, ensure_config(config))
 
     async def ainvoke(
         self,
@@ -49,8 +50,8 @@ class Node(Runnable[Any, Any]):
     ) -> Any:
         """`invoke` for asyncio."""
         if self._arun is None:
-            return self._run(input, config or {})
-        return await self._arun(input, config or {})
+            return self._run(input, ensure_config(config))
+        return await self._arun(input, ensure_config(config))
 
 
 def edge(choose: Callable[[Any], str | list[str]]) -> Node:
