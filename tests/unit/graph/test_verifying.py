@@ -12,6 +12,7 @@ from langgraph.graph import START, StateGraph
 
 from langchain_lean import EscalationRouter, TokenLedger
 from langchain_lean import track as tracked
+from langchain_lean.errors import ConfigurationError
 from langchain_lean.graph import LeanState
 from langchain_lean.routing.policies import (
     AnswerChecks,
@@ -212,3 +213,52 @@ def figures(ledger: TokenLedger) -> Any:
     }
     saved = {name: lever.counterfactual for name, lever in savings.levers.items()}
     return by_source, saved, savings.own_cost
+
+
+class TestDraftsThatAreFinal:
+    @pytest.mark.parametrize("is_async", [False, True])
+    def test_an_answer_that_calls_a_tool_nobody_has_is_shown_once(
+        self, is_async: bool
+    ) -> None:
+        called = calls_tool().model_copy(update={"content": "I look it up."})
+        graph = desk(cheap=cheap_model(called))
+        assert "".join(shown(graph, PARCEL, is_async=is_async)) == "I look it up."
+
+    @both
+    def test_the_parts_of_a_router_pass_it_on_as_it_is(self, call: Call) -> None:
+        models = {"cheap": cheap_model(calls_tool()), "strong": stand_in(STRONG)}
+        parts = EscalationRouter(models, policy=SelfScreen()).bind_tools([track]).parts
+        draft = call(parts.draft, PARCEL)
+        given = {"messages": PARCEL, "draft": draft}
+        given["draft"] = call(parts.verify, given)
+        answer = call(parts.answer, given)
+        assert answer == draft["answer"]
+        assert len(answer.response_metadata["lean"]) == 1
+
+    @both
+    def test_a_policy_that_breaks_leaves_the_draft_to_the_routers_own_cost(
+        self, call: Call
+    ) -> None:
+        class Broken(EscalationPolicy):
+            def judge(self, messages: Any, answer: Any) -> Any:
+                return "no verdict"
+
+        ledger = TokenLedger()
+        with tracked(ledger), pytest.raises(ConfigurationError):
+            ask(call, desk(verify=Broken()), HELLO)
+        assert [entry.source for entry in ledger.entries()] == ["routing"]
+
+    @both
+    def test_a_replay_claims_no_saving_again(self, call: Call) -> None:
+        graph = desk(checkpointer=InMemorySaver())
+        config = {"configurable": {"thread_id": "1"}}
+        ledger = TokenLedger()
+        with tracked(ledger):
+            call(graph, {"messages": [HELLO]}, config)
+            before = next(
+                state
+                for state in graph.get_state_history(config)
+                if state.next == ("answer",)
+            )
+            call(graph, None, before.config)
+        assert ledger.savings().levers["routing"].count == 1
