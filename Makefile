@@ -48,7 +48,7 @@ format: $(VENV)/test  ## Format the code
 	@$(BIN)/ruff format .
 
 clean:  ## Remove what the targets made
-	rm -rf $(VENV) .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis lean-report.html \
+	rm -rf $(VENV) .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis lean-report*.html \
 		lean-retrieval.svg lean-retrieval.png lean-memory.svg lean-memory.png \
 		lean-routing.svg lean-routing.png
 

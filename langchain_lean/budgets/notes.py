@@ -46,9 +46,11 @@ def note_what_was_done(accepted: Accepted, answer: Any) -> Any:
     message = answer.get("raw") if isinstance(answer, dict) else answer
     if not isinstance(message, AIMessage):
         return answer
-    metadata = dict(message.response_metadata)
-    message = message.model_copy(update={"response_metadata": metadata})
     candidate = accepted.candidate
+    update: dict[str, Any] = {"response_metadata": dict(message.response_metadata)}
+    if not candidate.tools:  # a call that nobody offered is not to be made
+        update["tool_calls"] = update["invalid_tool_calls"] = []
+    message = message.model_copy(update=update)
     for done in candidate.notes:
         note(message, lever=accepted.lever, action=done.action, reason=done.detail)
     if candidate.output is not None and ended_on_cap(message):

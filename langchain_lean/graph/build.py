@@ -73,21 +73,24 @@ def build_lean_graph(
     Args:
         cheap: Says what is needed, drafts, and takes the steps with tools.
         strong: Answers where a draft is not good enough.
-        medium: Drafts answers from documents; `cheap` if not given.
+        medium: Drafts answers from documents, without tools; `cheap` if not given.
         retriever: Finds documents, such as a `BudgetRetriever`. It is asked while the
-            cheap model decides whether they are needed.
+            cheap model decides whether they are needed, so one that fails fails all.
         tools: The tools of the agent.
         cache: Answers to what was asked before. The key has the models, the prompt and
             the tools in it, not what the retriever would find: `cache.invalidate(...)`
             when documents change, or give `cache.nodes("a name that you change")`.
             Answers of turns with tools are kept only with `tool_calls=True`.
-        memory: Keeps the conversation short.
-        guard: Budgets. Where the strong model is over them the draft is given, and says
-            so; where the cheap one is, the call raises `BudgetExceededError`.
-        faq: Set answers by their question, which all stand in the cheap model's prompt;
-            for more than some dozen, a retriever of documents that are the question,
-            with the `answer` in their metadata, of which up to five do. They are given
-            as they are.
+        memory: Keeps the conversation short. In a node of another graph it has to be
+            one with `keep_history=True`, as the other never hears of removals.
+        guard: Budgets. Where the strong model is over them, a draft that was judged is
+            given, and says so; where there is none, as with `SelfScreen`, whose model
+            asks for a stronger one in place of an answer, and where the cheap model is
+            over them, `BudgetExceededError` is raised.
+        faq: Set answers by their question, given as they are. All of these questions
+            stand in the cheap model's prompt; for more than some dozen give a retriever
+            of documents that are a question each, with the `answer` in their metadata:
+            then the five nearest do.
         verify: Judges drafts; `SelfScreen()` if not given.
         final: `strong` has the strong model write the last answer of each turn that
             called tools; the cheap one takes the steps.

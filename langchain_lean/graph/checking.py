@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_type_hints
 
 from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from typing_extensions import is_typeddict
 
@@ -54,7 +55,7 @@ def check_parts(
     for name, given in parts.items():
         if given is not None and not isinstance(given, _KINDS[name]):
             wanted = " or ".join(kind.__name__ for kind in _KINDS[name])
-            raise _refused(f"{name}= takes a {wanted}, not {type(given).__name__}.")
+            raise _refused(f"{name}= is for {wanted}, not {type(given).__name__}.")
     for tool in tools:
         if not (callable(tool) or isinstance(tool, BaseTool | dict)):
             kind = type(tool).__name__
@@ -68,8 +69,14 @@ def check_parts(
 
 def _check_model(model: Any) -> None:
     if isinstance(model, BudgetedModel):
-        msg = "Give the graph the chat models themselves, and the guard to guard=."
+        msg = (
+            "Give the graph the chat models themselves, a guard to guard=, and a cap "
+            "to max_calls=."
+        )
         raise _refused(msg)
+    if model is not None and not isinstance(model, Runnable):
+        kind = type(model).__name__
+        raise _refused(f"cheap, medium and strong are chat models, not {kind}.")
     if model is not None:
         chat_model_of(model)
 

@@ -55,8 +55,8 @@ class BudgetMiddleware(CountingMiddleware):
             words of `guard.model`, and `drain`, which ends the run with LangGraph's
             `GraphDrained` in place of an error: its checkpoint is kept, and
             `agent.invoke(None, config)` goes on when there is budget again. Where
-            nothing helps, `BudgetExceededError` is raised. With a `response_format`
-            there is no `finish`.
+            nothing helps, `BudgetExceededError` is raised: against a budget of calls
+            `drain` alone does. With a `response_format` there is no `finish`.
         exact: Cap answers at what is reserved for them, so that no budget is passed.
 
     Raises:

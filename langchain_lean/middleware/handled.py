@@ -21,6 +21,7 @@ from langchain_core.runnables.config import (
     merge_configs,
     var_child_runnable_config,
 )
+from langchain_core.runnables.retry import RunnableRetry
 from pydantic import Field
 
 from langchain_lean.errors import ConfigurationError
@@ -182,15 +183,14 @@ def asked_model(model: Any) -> tuple[Any, dict[str, Any]]:
         ConfigurationError: If it is something else.
     """
     options: dict[str, Any] = {}
-    while isinstance(model, RunnableBinding):
+    while isinstance(model, RunnableBinding) and not isinstance(model, RunnableRetry):
         options = {**model.kwargs, **options}
         model = model.bound
     if isinstance(model, BaseChatModel | RunnableWithFallbacks):
         return model, options
-    msg = (
-        f"A middleware asks a chat model, not a {type(model).__name__}; for retries "
-        "give ModelRetryMiddleware."
-    )
+    msg = f"A middleware asks chat models, not {type(model).__name__}."
+    if isinstance(model, RunnableRetry):
+        msg = "For retries give ModelRetryMiddleware to others=, and the model itself."
     raise ConfigurationError(msg)
 
 
@@ -202,7 +202,7 @@ def checked_part(middleware: str, part: object, kind: type[_Part]) -> _Part:
     """
     if isinstance(part, kind):
         return part
-    msg = f"{middleware} takes a {kind.__name__}, not {type(part).__name__}."
+    msg = f"{middleware} is for {kind.__name__}, not {type(part).__name__}."
     raise ConfigurationError(msg)
 
 

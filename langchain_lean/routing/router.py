@@ -297,7 +297,7 @@ class EscalationRouter(NodeRun):
                 raise ConfigurationError(not_taken(taker, key, given))
             messages = found
         if not messages:
-            msg = "There is nothing to answer: give the router at least one message."
+            msg = "There is nothing to answer: give at least one message."
             raise ConfigurationError(msg)
         return messages
 

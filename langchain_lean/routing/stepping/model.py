@@ -92,7 +92,8 @@ class StepModel(BudgetedModel):
         if not alone and not self.guard.sees(run.parent_run_id):
             msg = (
                 "The step cap does not see this run, so it cannot count its calls; "
-                'give it to the run: graph.invoke(..., {"callbacks": [cap]}).'
+                'give it to the run: graph.invoke(..., {"callbacks": [cap]}); '
+                "in create_agent, take StepCapMiddleware."
             )
             raise ConfigurationError(msg)
         return call

@@ -49,7 +49,7 @@ def remembering(**options: Any) -> SummaryMemoryMiddleware:
 WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "a budget": (
         lambda: BudgetMiddleware(GUARD.budgets[0]),  # type: ignore[arg-type]
-        "takes a BudgetGuard, not",
+        "is for BudgetGuard, not",
     ),
     "a cap as guard": (lambda: BudgetMiddleware(StepCap(3)), "to StepCapMiddleware"),
     "a word as list": (
@@ -68,14 +68,14 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: BudgetMiddleware(GUARD, lite=RETRIED, when_over=["downgrade"]),
         "give ModelRetryMiddleware",
     ),
-    "a guard as cap": (lambda: StepCapMiddleware(GUARD), "takes a StepCap, not"),  # type: ignore[arg-type]
+    "a guard as cap": (lambda: StepCapMiddleware(GUARD), "is for StepCap, not"),  # type: ignore[arg-type]
     "a final that is no truth": (
         lambda: StepCapMiddleware(StepCap(3), final="yes"),  # type: ignore[arg-type]
         "final= is True, False or None",
     ),
     "a model as router": (
         lambda: EscalationMiddleware(scripted()),  # type: ignore[arg-type]
-        "takes a EscalationRouter, not",
+        "is for EscalationRouter, not",
     ),
     "a router with budgets": (
         lambda: routed(scripted(), GUARD.model(scripted())),
@@ -87,7 +87,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a model as memory": (
         lambda: SummaryMemoryMiddleware(scripted()),  # type: ignore[arg-type]
-        "takes a SummaryMemory, not",
+        "is for SummaryMemory, not",
     ),
     "a memory of another key": (
         lambda: remembering(messages_key="chat"),
@@ -99,7 +99,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "embeddings as cache": (
         lambda: LeanCacheMiddleware("redis://"),  # type: ignore[arg-type]
-        "takes a SemanticCache, not",
+        "is for SemanticCache, not",
     ),
     "an identity that is empty": (
         lambda: LeanCacheMiddleware(semantic(), identity=""),
@@ -132,7 +132,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a stack of something else": (
         lambda: lean_middleware(prompt_cache=True),  # type: ignore[arg-type]
-        "takes a PromptCacheMiddleware, not bool",
+        "is for PromptCacheMiddleware, not bool",
     ),
     "others that are one": (
         lambda: lean_middleware(others=ModelRetryMiddleware()),  # type: ignore[arg-type]
@@ -140,7 +140,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "others that are none": (
         lambda: lean_middleware(others=[scripted()]),  # type: ignore[list-item]
-        "takes a AgentMiddleware, not",
+        "is for AgentMiddleware, not",
     ),
 }
 
