@@ -372,8 +372,8 @@ def check_actions(
     Raises:
         ConfigurationError: If one of it is not known, or needs a lite model.
     """
-    if isinstance(when_over, str):
-        msg = f'when_over= takes a list: when_over=["{when_over:.40}"].'
+    if isinstance(when_over, str) or not isinstance(when_over, Sequence):
+        msg = f"when_over= takes a list, such as {list(known[:2])}, not {when_over!r}."
         raise ConfigurationError(msg)
     unknown = [action for action in when_over if action not in known]
     if unknown:

@@ -50,10 +50,11 @@ class BudgetMiddleware(CountingMiddleware):
 
     Args:
         guard: The budgets.
-        lite: The model to ask instead where `when_over` says `downgrade`.
+        lite: The model to ask instead where `when_over` says `downgrade`; of the same
+            provider where `PromptCacheMiddleware` marks prompts.
         when_over: What to do with a call that does not fit, in the order to try it: the
-            words of `guard.model`, and `drain`, which ends the run with LangGraph's
-            `GraphDrained` in place of an error: its checkpoint is kept, and
+            words of `guard.model`, and at last `drain`, which ends the run with
+            LangGraph's `GraphDrained` in place of an error: its checkpoint is kept, and
             `agent.invoke(None, config)` goes on when there is budget again. Where
             nothing helps, `BudgetExceededError` is raised: against a budget of calls
             `drain` alone does. With a `response_format` there is no `finish`.

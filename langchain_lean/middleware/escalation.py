@@ -28,7 +28,8 @@ class EscalationMiddleware(AgentMiddleware[Any, Any, Any]):
     The models of the router answer, not the agent's own; give the agent the strongest.
     Tool calls are not judged, and the model that took a step goes on with the turn.
     Where an answer calls for a stronger model nobody sees it; with
-    `stream_mode="messages"` an accepted one is shown token by token.
+    `stream_mode="messages"` an accepted one is shown token by token. Answers of a
+    `ToolStrategy` are tool calls, and so not judged.
 
     Args:
         router: The models, cheapest first, and the policy. Budgets have a middleware

@@ -9,6 +9,11 @@ from functools import cached_property
 from typing import Any, Self, TypeVar
 
 from langchain.agents.middleware.types import ModelRequest, ModelResponse
+from langchain.agents.structured_output import (
+    OutputToolBinding,
+    StructuredOutputValidationError,
+    ToolStrategy,
+)
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, SystemMessage
 from langchain_core.runnables import (
@@ -50,6 +55,9 @@ class Call:
     _responses: dict[str | None, ModelResponse[Any]] = field(
         default_factory=dict, init=False
     )
+    _unreadable: dict[str | None, StructuredOutputValidationError] = field(
+        default_factory=dict, init=False
+    )
 
     @property
     def messages(self) -> list[BaseMessage]:
@@ -74,21 +82,32 @@ class Call:
         asked, bound = asked_model(model)
         request, own = self.request, without(bound, _AGENTS)
         options = {**own, **request.model_settings}
-        if request.tools:
+        tools = [*request.tools, *_schema_tools(request.response_format)]
+        if tools:
             choice = {"tool_choice": request.tool_choice, **options}
-            options = chat_model_of(asked.bind_tools(request.tools, **choice)).options
+            options = chat_model_of(asked.bind_tools(tools, **choice)).options
         return HandledModel(bound=asked, kwargs=options, call=self, own=own)
 
     def respond(self, answer: Any) -> ModelResponse[Any]:
         """The answer of a part as the agent takes it.
 
         What the agent made of it, such as a structured response, comes with it.
+
+        Raises:
+            StructuredOutputError: If it is the one that nobody could read.
         """
+        if answer.id in self._unreadable:
+            raise self._unreadable[answer.id]
         response = self._responses.get(answer.id)
         if response is None:
             return ModelResponse(result=[answer])
         others = response.result[1:]
         return ModelResponse([answer, *others], response.structured_response)
+
+    def unread(self, error: StructuredOutputValidationError) -> BaseMessage:
+        """An answer that is not of its schema, for a policy to reject it."""
+        self._unreadable[error.ai_message.id] = error
+        return error.ai_message
 
     def taken(self, response: ModelResponse[Any]) -> BaseMessage:
         """The answer in a response, which is kept for `respond`."""
@@ -135,7 +154,10 @@ class HandledModel(RunnableBinding[Any, Any]):  # type: ignore[no-redef] # as it
         """Ask what is below."""
         handler: Any = self.call.handler
         with _as_child_of(self._own(config)):
-            return self.call.taken(handler(self._request(input, kwargs)))
+            try:
+                return self.call.taken(handler(self._request(input, kwargs)))
+            except StructuredOutputValidationError as error:
+                return self.call.unread(error)
 
     async def ainvoke(
         self,
@@ -146,7 +168,10 @@ class HandledModel(RunnableBinding[Any, Any]):  # type: ignore[no-redef] # as it
         """`invoke` for asyncio."""
         handler: Any = self.call.handler
         with _as_child_of(self._own(config)):
-            return self.call.taken(await handler(self._request(input, kwargs)))
+            try:
+                return self.call.taken(await handler(self._request(input, kwargs)))
+            except StructuredOutputValidationError as error:
+                return self.call.unread(error)
 
     def _own(self, config: RunnableConfig | None) -> RunnableConfig:
         """The configuration of a call."""
@@ -192,6 +217,15 @@ def asked_model(model: Any) -> tuple[Any, dict[str, Any]]:
     if isinstance(model, RunnableRetry):
         msg = "For retries give ModelRetryMiddleware to others=, and the model itself."
     raise ConfigurationError(msg)
+
+
+def _schema_tools(response_format: Any) -> list[Any]:
+    """What a schema of answers is sent as; a provider's own form is about as long."""
+    if response_format is None:
+        return []
+    schema = getattr(response_format, "schema", response_format)
+    specs = ToolStrategy(schema).schema_specs
+    return [OutputToolBinding.from_schema_spec(spec).tool for spec in specs]
 
 
 def checked_part(middleware: str, part: object, kind: type[_Part]) -> _Part:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any, NotRequired
 
 from langchain.agents.middleware.types import (
@@ -11,12 +12,11 @@ from langchain.agents.middleware.types import (
     ModelRequest,
     ModelResponse,
 )
-from langchain_core.messages import AnyMessage, ToolMessage
+from langchain_core.messages import AnyMessage
 from langgraph.runtime import Runtime
 
 from langchain_lean.context.memory import SummaryMemory
 from langchain_lean.errors import ConfigurationError
-from langchain_lean.messages import call_ids
 from langchain_lean.middleware.handled import AsyncHandler, Handler, checked_part
 
 
@@ -92,26 +92,32 @@ class SummaryMemoryMiddleware(AgentMiddleware[MemoryState, Any, Any]):
         if not self.memory.keeps_history:
             return request
         state: Any = request.state
-        short = _answered(state["short_messages"], request.messages)
-        return request.override(messages=short)
+        short = state.get("short_messages")
+        if short is None:  # the agent did not begin at its beginning
+            return request
+        return request.override(
+            messages=_shortened(short, state["messages"], request.messages)
+        )
 
 
-def _answered(
-    short: Sequence[AnyMessage], messages: Sequence[AnyMessage]
+def _shortened(
+    short: Sequence[AnyMessage],
+    whole: Sequence[AnyMessage],
+    sent: Sequence[AnyMessage],
 ) -> list[AnyMessage]:
-    """The short conversation, with the errors an agent puts behind unreadable calls.
+    """What is sent, without what has left the conversation, and with its notes.
 
     Args:
-        short: What is to be sent.
-        messages: The whole history, in which the errors have no id yet.
+        short: The short conversation.
+        whole: The whole one.
+        sent: The whole one as it is to be sent, with what others changed in it or put
+            into it.
     """
-    errors = {
-        message.tool_call_id: message
-        for message in messages
-        if isinstance(message, ToolMessage) and message.id is None
-    }
-    found: list[AnyMessage] = []
-    for message in short:
-        found.append(message)
-        found.extend(errors[i] for i in call_ids(message) if i in errors)
-    return found
+    known = {message.id: message.content for message in whole}
+    # Notes have the id of a message that they stand for.
+    notes = [m for m in short if known.get(m.id) != m.content]
+    stays = {message.id for message in short if message not in notes}
+    kept = [m for m in sent if m.id in stays or m.id not in known]
+    ahead = {message.id for message in takewhile(lambda m: m not in notes, short)}
+    head = [*takewhile(lambda message: message.id in ahead, kept)] if notes else []
+    return [*head, *notes, *kept[len(head) :]]

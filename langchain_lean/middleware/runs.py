@@ -17,6 +17,7 @@ from langchain_core.runnables.config import ensure_config
 from langgraph.runtime import Runtime
 
 from langchain_lean.budgets.guard import BudgetGuard
+from langchain_lean.messages import last_human_index
 
 _KEY = "lean_run"
 
@@ -57,7 +58,7 @@ def counted(
     """
     if guard.watches(ensure_config()):
         return nullcontext()
-    return guard.counting(_run(state))
+    return guard.counting(_run(state, ensure_config()))
 
 
 def counted_in_tool(
@@ -77,9 +78,20 @@ def counted_in_tool(
     if run is None and guard.watches(config):
         return nullcontext()
     guard.watch(config)
-    return guard.counting(_run(state) if run is None else run.id, nested=True)
+    run_id = _run(state, config) if run is None else run.id
+    return guard.counting(run_id, nested=True)
 
 
-def _run(state: Mapping[str, Any]) -> str:
-    """The run of the newest input; a thread may have begun before there was one."""
-    return state.get(_KEY) or uuid4().hex
+def _run(state: Mapping[str, Any], config: RunnableConfig) -> str:
+    """The run of the newest input.
+
+    Where the agent did not begin at its beginning, such as after `update_state`, that
+    is the thread, or else the question.
+    """
+    known: str | None = state.get(_KEY)
+    thread: str | None = (config.get("configurable") or {}).get("thread_id")
+    if known or thread:
+        return known or str(thread)
+    messages = state.get("messages") or []
+    asked = last_human_index(messages)
+    return (messages[asked].id if asked >= 0 else None) or uuid4().hex

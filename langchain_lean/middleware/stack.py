@@ -28,27 +28,28 @@ _Part = TypeVar("_Part")
 def lean_middleware(
     *,
     memory: SummaryMemory | SummaryMemoryMiddleware | None = None,
+    others: Sequence[_Middleware] = (),
     cache: SemanticCache | LeanCacheMiddleware | None = None,
     router: EscalationRouter | EscalationMiddleware | None = None,
     cap: StepCap | StepCapMiddleware | None = None,
-    others: Sequence[_Middleware] = (),
     prompt_cache: PromptCacheMiddleware | None = None,
     guard: BudgetGuard | BudgetMiddleware | None = None,
 ) -> list[_Middleware]:
     """The levers that are given, in the order for `create_agent(middleware=...)`.
 
-    The memory shortens what the cache then looks at; an answer it has costs nothing
-    else. The router asks its models, each call is a step of the cap, retries and
-    fallbacks stand inside of that, so that each of their calls is counted, marked for
-    the provider's cache and within the budgets.
+    The memory shortens what all others look at. Retries and fallbacks stand around the
+    rest, so that the cache never keeps what stands in for an answer, and each of their
+    calls is counted, marked for the provider's cache and within the budgets. What the
+    cache has costs nothing else. The router asks its models, and each call is a step of
+    the cap.
 
     Args:
         memory: A part, or its middleware with options.
-        cache: The same.
+        others: Middleware of others that asks again, such as `ModelRetryMiddleware` or
+            `ModelFallbackMiddleware` (which changes nothing where a router answers).
+        cache: As `memory`.
         router: The same; a cache that is given as a part tells its models apart.
         cap: The same.
-        others: Middleware of others that asks again, such as `ModelRetryMiddleware` or
-            `ModelFallbackMiddleware`.
         prompt_cache: Marks prompts for the provider's cache.
         guard: A part, or its middleware with options.
 
@@ -69,10 +70,10 @@ def lean_middleware(
         raise ConfigurationError(msg)
     return [
         *_made(memory, SummaryMemoryMiddleware, SummaryMemoryMiddleware),
+        *(checked_part("others=", other, AgentMiddleware) for other in others),
         *_made(cache, LeanCacheMiddleware, caching),
         *_made(router, EscalationMiddleware, EscalationMiddleware),
         *_made(cap, StepCapMiddleware, StepCapMiddleware),
-        *(checked_part("others=", other, AgentMiddleware) for other in others),
         *_made(prompt_cache, PromptCacheMiddleware, marking),
         *_made(guard, BudgetMiddleware, BudgetMiddleware),
     ]

@@ -33,7 +33,9 @@ class StepCapMiddleware(CountingMiddleware):
     sub-agents count, also those of sub-agents that have this middleware with the same
     cap; in them the cap makes a result of the tool. Each new input begins at 0, and a
     resume goes on. The cap needs no place among the callbacks; where it has one, it
-    also counts what an outer graph calls.
+    also counts what an outer graph calls. With a `response_format` there is no last
+    answer in words: the cap raises `BudgetExceededError`. For `cap.status(run_id=...)`
+    and `cap.reset(run_id=...)` a run's name stands in the state under `lean_run`.
 
     Args:
         cap: The cap.

@@ -11,6 +11,7 @@ from typing import (
     Literal,
     NotRequired,  # pydantic takes no other
 )
+from uuid import uuid4
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langgraph.graph import MessagesState
@@ -152,7 +153,8 @@ def noted(
         over_budget: A stronger model was needed and could not be asked.
     """
     metadata = dict(answer.response_metadata)
-    copy = answer.model_copy(update={"response_metadata": metadata})
+    known = answer.id or f"lean-{uuid4()}"  # no model's, which would have one
+    copy = answer.model_copy(update={"response_metadata": metadata, "id": known})
     action = "escalated" if route["escalated"] else "answered"
     action = "kept" if over_budget else action
     where: dict[str, Any] = {"node": node} if node else {}

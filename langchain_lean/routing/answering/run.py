@@ -10,7 +10,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
@@ -98,9 +98,6 @@ class Run:
         if isinstance(callbacks, BaseCallbackManager):
             callbacks.add_handler(self.costs, inherit=True)
         self.shows = shows_tokens(self.config)
-        # What a policy calls is a part of this run, on the router's own behalf; the
-        # context is the run's own.
-        var_child_runnable_config.set(own_call(self.config, LEVER))
 
     def answering(self) -> Generator[Step, Any, None]:
         """What is to be asked and shown until an answer stands."""
@@ -196,7 +193,8 @@ class Run:
             given = error = None
             try:
                 if isinstance(step, Opinion):
-                    given = step.ask()
+                    with self._own_calls():
+                        given = step.ask()
                 elif isinstance(step, Showing):
                     yield from self._shown(step.pieces)
                 elif self._is_streamed(step):
@@ -219,7 +217,8 @@ class Run:
             given = error = None
             try:
                 if isinstance(step, Opinion):
-                    given = await step.aask()
+                    with self._own_calls():
+                        given = await step.aask()
                 elif isinstance(step, Showing):
                     for piece in self._shown(step.pieces):
                         yield piece
@@ -255,6 +254,20 @@ class Run:
                     yield piece
                 if asked.held.rejected:
                     break
+
+    @contextmanager
+    def _own_calls(self) -> Iterator[None]:
+        """Have what a policy calls be a part of this run, on the router's own behalf.
+
+        A model that answers must not find this in its context: what is bound to one
+        takes over what the context's run says of itself.
+        """
+        own = own_call(self.config, LEVER)
+        token = var_child_runnable_config.set(own)
+        try:
+            yield
+        finally:
+            var_child_runnable_config.reset(token)
 
     def _fed(self, asked: Asking, chunk: object) -> Iterator[AIMessageChunk]:
         pieces = asked.held.feed(chunk)

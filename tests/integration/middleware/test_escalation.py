@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
+from langchain.agents import create_agent
+from langchain.agents.middleware.types import AgentMiddleware
+from langchain.agents.structured_output import (
+    ProviderStrategy,
+    StructuredOutputValidationError,
+    ToolStrategy,
+)
 from langchain_core.messages import AIMessage, AIMessageChunk
 from pydantic import BaseModel
 
@@ -26,6 +32,7 @@ from tests.integration.middleware.agents import (
     both_streams,
     calling,
     every_way,
+    invoke,
     on_thread,
     scripted,
     search,
@@ -198,6 +205,53 @@ class TestStructuredAnswers:
         assert state["structured_response"] == Answer(place="here")
         assert len(cheap.calls) == 1
         assert "response_format" in cheap.calls[0].kwargs
+
+    @both
+    async def test_one_that_nobody_can_read_escalates(self, run: Run) -> None:
+        cheap = scripted("[[ESCALATE]]")
+        strong = scripted('{"place": "here"}', name=STRONG)
+        models = {"haiku": cheap, "sonnet": strong}
+        router = EscalationRouter(models, policy=SelfScreen())
+        asks = create_agent(
+            strong,
+            middleware=[EscalationMiddleware(router)],
+            response_format=ProviderStrategy(Answer),
+        )
+        state = await run(asks, asked())
+        assert state["structured_response"] == Answer(place="here")
+
+    @both
+    async def test_one_that_a_policy_accepts_all_the_same_is_an_error(
+        self, run: Run
+    ) -> None:
+        asks = agent(
+            scripted(GOOD),
+            scripted(GOOD, name=STRONG),
+            response_format=ProviderStrategy(Answer),
+        )
+        with pytest.raises(StructuredOutputValidationError):
+            await run(asks, asked())
+
+    @both
+    async def test_an_answer_without_an_id_is_shown(self, run: Run) -> None:
+        class Gives(AgentMiddleware[Any, Any, Any]):
+            def wrap_model_call(self, request: Any, handler: Any) -> Any:
+                return AIMessage(GOOD)
+
+            async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+                return AIMessage(GOOD)
+
+        models = {"haiku": scripted(GOOD), "sonnet": scripted(GOOD, name=STRONG)}
+        router = EscalationRouter(models, policy=Bad())
+        asks = create_agent(
+            models["sonnet"], middleware=[EscalationMiddleware(router), Gives()]
+        )
+        if run is invoke:
+            shown = [m for m, _ in asks.stream(asked(), stream_mode="messages")]
+        else:
+            stream = asks.astream(asked(), stream_mode="messages")
+            shown = [m async for m, _ in stream]
+        assert "".join(m.text for m in shown) == GOOD
 
 
 class TestTheLedger:

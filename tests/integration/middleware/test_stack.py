@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
 from langchain.agents.middleware import (
     HumanInTheLoopMiddleware,
     ModelRetryMiddleware,
@@ -59,17 +60,27 @@ def ask_user(query: str) -> str:
 
 
 class TestTheOrder:
-    def test_what_asks_again_stands_between_the_cap_and_the_budgets(self) -> None:
+    def test_what_asks_again_stands_around_all_but_the_memory(self) -> None:
         retry = ModelRetryMiddleware()
         assert [each.name for each in all_of(scripted(), retry)] == [
             "SummaryMemoryMiddleware",
+            "ModelRetryMiddleware",
             "LeanCacheMiddleware",
             "EscalationMiddleware",
             "StepCapMiddleware",
-            "ModelRetryMiddleware",
             "PromptCacheMiddleware",
             "BudgetMiddleware",
         ]
+
+    @both
+    async def test_an_outage_is_not_kept_as_the_answer(self, run: Run) -> None:
+        down = ConnectionError("down")
+        model = scripted(down, down, down, "It is here.", "It is here.")
+        retry = ModelRetryMiddleware(max_retries=2, initial_delay=0.0, jitter=False)
+        stack = lean_middleware(cache=semantic(), others=[retry])
+        agent = create_agent(model, middleware=stack)
+        assert "failed" in answer(await run(agent, asked())).text
+        assert answer(await run(agent, asked())).text == "It is here."
 
     def test_what_is_not_given_is_left_out(self) -> None:
         assert lean_middleware() == []

@@ -12,6 +12,7 @@ from langchain.agents.middleware import (
     SummarizationMiddleware,
 )
 from langchain_core.callbacks import CallbackManager
+from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
@@ -304,3 +305,14 @@ class TestTools:
             GAVE_UP
         ] * 2
         assert len(inner.calls) == 6
+
+
+class TestAnAgentThatDoesNotBeginAtItsBeginning:
+    @both
+    async def test_the_calls_of_its_thread_count_together(self, run: Run) -> None:
+        model = restless()
+        agent = on_thread(model, StepCapMiddleware(StepCap(3)))
+        said = [HumanMessage("Look."), calling("search")]
+        agent.update_state(thread(), {"messages": said}, as_node="model")
+        await run(agent, None, thread())
+        assert len(model.calls) == 4

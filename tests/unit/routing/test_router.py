@@ -505,6 +505,16 @@ def guard_at(strong: ScriptedChatModel) -> Any:
 
 
 class TestLedger:
+    @both
+    async def test_an_answer_that_stands_is_the_applications_with_tools_bound(
+        self, run: Run
+    ) -> None:
+        models = {"cheap": model(GOOD), "strong": model(GOOD, name=STRONG)}
+        asked = EscalationRouter(models, policy=Bad()).bind_tools([look_up])
+        ledger = TokenLedger()
+        await run(asked, ASKED, {"callbacks": [ledger]})
+        assert [entry.source for entry in ledger.entries()] == [None]
+
     def test_a_cheap_answer_saves_the_strong_price_of_its_tokens(self) -> None:
         ledger = TokenLedger()
         graph(router(GOOD)).invoke({"messages": ASKED}, {"callbacks": [ledger]})
