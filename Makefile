@@ -26,7 +26,7 @@ lint: $(VENV)/test  ## Check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(VENV)/bench  ## Measure what is promised: accounting, budgets, retrieval, memory, routing, caching, the graph
+bench: $(VENV)/bench  ## Measure what is promised: accounting, budgets, retrieval, memory, routing, caching, the graph, what-if
 	@$(BIN)/python -m tests.benchmarks.token_estimates
 	@$(BIN)/python -m tests.benchmarks.price_lookup
 	@$(BIN)/python -m tests.benchmarks.ledger_overhead
@@ -42,6 +42,7 @@ bench: $(VENV)/bench  ## Measure what is promised: accounting, budgets, retrieva
 	@$(BIN)/python -m tests.benchmarks.caching_speed
 	@$(BIN)/python -m tests.benchmarks.caching_crashes
 	@$(BIN)/python -m tests.benchmarks.graph_overhead
+	@$(BIN)/python -m tests.benchmarks.whatif
 
 format: $(VENV)/test  ## Format the code
 	@$(BIN)/ruff check --fix-only .

@@ -438,7 +438,10 @@ class BudgetGuard(Recorder):
     def watches(self, config: RunnableConfig) -> bool:
         """Whether it stands among the callbacks of a configuration."""
         callbacks: Any = config.get("callbacks")
-        return self in (getattr(callbacks, "handlers", callbacks) or ())
+        handlers = getattr(callbacks, "handlers", callbacks) or ()
+        return any(
+            h is self or getattr(h, "stands_for", None) is self for h in handlers
+        )
 
     @property
     def counted_run(self) -> CountedRun | None:

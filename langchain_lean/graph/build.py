@@ -12,6 +12,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer
 
+from langchain_lean.budgets.following import followed
 from langchain_lean.budgets.guard import BudgetGuard
 from langchain_lean.caching.answering.nodes import CacheNodes
 from langchain_lean.caching.cache import SemanticCache
@@ -102,7 +103,7 @@ def build_lean_graph(
         store: For tools, as for any graph.
 
     Returns:
-        The compiled graph, with the step cap and the guard among its callbacks.
+        The compiled graph; the step cap and the guard see what it does.
 
     Raises:
         ConfigurationError: If something of this makes no sense.
@@ -150,8 +151,9 @@ def build_lean_graph(
         cache = cache.nodes(_digest(*models, *map(str, others)))
     add_ends(builder, first, cache)
     graph = builder.compile(checkpointer, store=store, name="lean")
-    caps = [cap] if cap is max_calls else cap.followed()
-    return graph.with_config({"callbacks": [*caps, *filter(None, [guard])]})
+    guards = [cap] if guard is None else [cap, guard]
+    handlers = [handler for each in guards for handler in followed(each)]
+    return graph.with_config({"callbacks": handlers})
 
 
 def _routers(

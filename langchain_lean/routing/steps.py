@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
-from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, ToolMessage
 
 from langchain_lean.accounting.attribution import attributed
@@ -28,7 +27,6 @@ from langchain_lean.budgets.storage.base import LATE, MOST
 from langchain_lean.checks import checked_count
 from langchain_lean.errors import StorageError
 from langchain_lean.messages import note
-from langchain_lean.routing.stepping.follower import Follower
 from langchain_lean.routing.stepping.inputs import Inputs
 from langchain_lean.routing.stepping.places import Places, goes_on, is_graph
 from langchain_lean.routing.stepping.stopped import LEVER
@@ -115,27 +113,12 @@ class StepCap(BudgetGuard):
             clock=clock,
         )
         self.places = Places()
-        self._is_followed = False
         # The last answer is one call more on the same counter, and only one of a run.
         self._past_the_cap = (
             Budget(calls=max_calls + 1, per="run", name=name),
             Budget(calls=1, per="run", name=f"{name}: last answers"),
         )
         self._inputs = Inputs(self._reservations, f"{name}: inputs", clock)
-
-    @property
-    def ignore_chain(self) -> bool:
-        """Whether another handler tells it of chains, tools and retrievers."""
-        return self._is_followed
-
-    def followed(self) -> list[BaseCallbackHandler]:
-        """The cap as two handlers, which take less time on an event loop.
-
-        From then on it has to be given as these two everywhere. Its store must be in
-        memory, as a store that fails could not refuse a run.
-        """
-        self._is_followed = True
-        return [Follower(self), self]
 
     def __repr__(self) -> str:
         """Name the numbers and the kind of store."""

@@ -136,8 +136,13 @@ def by_hand(cheap: ScriptedChatModel) -> Any:
 def budgets() -> BudgetGuard:
     """Two budgets that nothing passes."""
     return BudgetGuard(
-        Budget(usd="1000000", per="day"), Budget(tokens=10**12, per="run")
+        Budget(usd="1000000", per="day"), Budget(tokens=10**12, per="month")
     )
+
+
+def budgets_of_runs() -> BudgetGuard:
+    """One that has to follow all that a run does."""
+    return BudgetGuard(Budget(tokens=10**12, per="run"))
 
 
 def graphs(answers: Answer) -> dict[str, Any]:
@@ -155,6 +160,7 @@ def graphs(answers: Answer) -> dict[str, Any]:
         "guard": budgets(),
     }
     alone = {name: {name: lever} for name, lever in levers.items()}
+    alone["guard, per run"] = {"guard": budgets_of_runs()}
     lean = {
         name: build_lean_graph(cheap, strong, **given, **some)
         for name, some in {"no levers": {}, **alone, "whole lean graph": levers}.items()

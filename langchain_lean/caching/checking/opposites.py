@@ -9,6 +9,7 @@ from langchain_lean.caching.checking.words import stem
 _PAIRS = """
 enable activate reactivate allow permit unblock unfreeze unmute / disable deactivate forbid prohibit block freeze mute
 on / off
+in into / out
 start begin launch resume / stop end finish pause quit
 open opened opening / close closed closing shut
 increase raise rise grow growth raising rising higher / decrease lower reduce fall drop shrink lowering falling

@@ -24,6 +24,8 @@ ASKED = "they ask for different things"
 TOPIC = "what they are about differs"
 
 DIFFERENT = [
+    (OPPOSITE, "How do I log in?", "How do I log out?"),
+    (OPPOSITE, "How do I opt in to emails?", "How do I opt out of emails?"),
     # Polarity
     (NEGATED, "Is this drug safe for children?", "Is this drug not safe for children?"),
     (NEGATED, "Is this drug safe for children?", "Is this drug unsafe for children?"),

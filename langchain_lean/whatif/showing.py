@@ -1,0 +1,120 @@
+"""What levers would have saved, in the terminal and as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+
+from rich.table import Table
+from rich.text import Text
+
+from langchain_lean.accounting.report import words
+from langchain_lean.accounting.report.style import CSS
+from langchain_lean.accounting.report.svg import element
+from langchain_lean.whatif.costs import Saved
+from langchain_lean.whatif.result import WhatIf
+
+_TITLE = "what if"
+_TOGETHER = "together"
+_NOTHING_YET = "Nothing has been recorded yet that a model was asked."
+_COLUMNS = ("calls", "tokens", "alone", "of all", "per 1,000 calls", "in turn", "known")
+
+
+def lines(found: WhatIf) -> Iterator[Text | Table]:
+    """What is printed, from the top."""
+    yield Text(" · ".join([_TITLE, *_headline(found)]), style="bold")
+    if found.levers:
+        yield _table(found)
+    for name, said in _assumptions(found):
+        yield Text(f"{name}: {said}", style="dim")
+    for said in _left_out(found):
+        yield Text(said, style="yellow")
+
+
+def fragment(found: WhatIf) -> str:
+    """The same as a notebook shows it: a style and one element."""
+    parts = [element("h1", _TITLE)]
+    parts.append(element("p", escape(" · ".join(_headline(found))), class_="lead"))
+    if found.levers:
+        parts.append(_html_table(found))
+    assumed = (f"{name}: {said}" for name, said in _assumptions(found))
+    parts += [
+        element("p", escape(said), class_="note")
+        for said in (*assumed, *_left_out(found))
+    ]
+    return element("style", CSS) + element("div", *parts, class_="lean")
+
+
+def _headline(found: WhatIf) -> list[str]:
+    if not found.calls:
+        return [_NOTHING_YET]
+    said = [
+        words.many(found.calls, "call"),
+        words.many(found.requests, "request"),
+        f"spent {words.money(found.spent)}",
+    ]
+    if found.levers:
+        share = found.share(found.together)
+        of_all = f" ({words.share(share)})" if share is not None else ""
+        dollars = words.money(found.together.dollars)
+        said.append(f"all levers {_TOGETHER} would have saved {dollars}{of_all}")
+    return said
+
+
+def _left_out(found: WhatIf) -> Iterator[str]:
+    """What the figures do not hold."""
+    if found.unpriced:
+        yield f"{words.many(found.unpriced, 'call')} unpriced"
+    yield from (f"{name}: {reason}" for name, reason in found.missing.items())
+
+
+def _rows(found: WhatIf) -> Iterator[tuple[str, ...]]:
+    """A row for each lever, and one for all of them."""
+    for lever in found.levers:
+        in_turn = words.money(lever.added.dollars)
+        yield (lever.name, *_figures(found, lever.alone), in_turn, lever.sure)
+    dollars = words.money(found.together.dollars)
+    yield (_TOGETHER, *_figures(found, found.together), dollars, "")
+
+
+def _figures(found: WhatIf, saved: Saved) -> tuple[str, ...]:
+    share, (tokens, dollars) = found.share(saved), found.per_1000_calls(saved)
+    per_1000 = [words.count(tokens)] if tokens else []
+    return (
+        f"{saved.calls:,}",
+        words.count(saved.tokens) if saved.tokens else "-",
+        words.money(saved.dollars),
+        "-" if share is None else words.share(share),
+        " · ".join([*per_1000, words.money(dollars)]),
+    )
+
+
+def _assumptions(found: WhatIf) -> Iterator[tuple[str, str]]:
+    for lever in found.levers:
+        details = f" ({'; '.join(lever.details)})" if lever.details else ""
+        yield lever.name, words.printable(f"{lever.assumption}{details}")
+
+
+def _table(found: WhatIf) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("lever", no_wrap=True)
+    for name in _COLUMNS:
+        side = "left" if name == "known" else "right"
+        table.add_column(name, justify=side, no_wrap=True)  # type: ignore[arg-type]
+    for row in _rows(found):
+        table.add_row(*row)
+    return table
+
+
+def _html_table(found: WhatIf) -> str:
+    head = element("tr", *(element("th", n, scope="col") for n in ("lever", *_COLUMNS)))
+    body = (
+        element(
+            "tr",
+            element("th", escape(name), scope="row"),
+            *(element("td", escape(cell)) for cell in cells),
+        )
+        for name, *cells in _rows(found)
+    )
+    table = element("table", element("thead", head), element("tbody", *body))
+    return element("div", table, class_="scroll", tabindex=0, role="region")
