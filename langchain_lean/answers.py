@@ -3,14 +3,13 @@
 import re
 import unicodedata
 
-_SYMBOLS = "%#&*/@\\"  # which Unicode counts among punctuation
 _PIECE = re.compile(r"-?\d+(?:[.,]\d+)*|\w+|[^\w\s]")
 
 
 def same_answer(one: str, other: str) -> bool:
     """Whether two texts are equal but for white space, case and punctuation.
 
-    Signs and points within numbers count, and so do symbols such as `%`, `#` or `=`.
+    Signs and points within numbers count, and so do symbols such as `%`, `$` or `=`.
     """
     pieces, others = _pieces(one), _pieces(other)
     if not pieces and not others:
@@ -24,5 +23,5 @@ def _pieces(text: str) -> list[str]:
 
 
 def _is_punctuation(piece: str) -> bool:
-    single = len(piece) == 1 and piece not in _SYMBOLS
+    single = len(piece) == 1 and piece != "%"
     return single and unicodedata.category(piece).startswith("P")

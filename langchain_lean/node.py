@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.callbacks import BaseCallbackManager
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import ensure_config
 
 
 class Node(Runnable[Any, Any]):
-    """Two functions of a state, called as they are.
+    """Two functions of a state, called as they are, whose second argument is `config`.
 
     LangGraph begins a run for each node; a `RunnableLambda` would begin another one
     inside of it, and a plain function one for each edge, of which every callback of the
@@ -40,7 +41,10 @@ class Node(Runnable[Any, Any]):
         **kwargs: Any,
     ) -> Any:
         """Call the function."""
-        return self._run(input, ensure_config(config))
+        config = ensure_config(config)
+        if _in_a_run(config):
+            return self._run(input, config)
+        return RunnableLambda(self._run, name=self.name).invoke(input, config)
 
     async def ainvoke(
         self,
@@ -49,9 +53,18 @@ class Node(Runnable[Any, Any]):
         **kwargs: Any,
     ) -> Any:
         """`invoke` for asyncio."""
+        config = ensure_config(config)
         if self._arun is None:
-            return self._run(input, ensure_config(config))
-        return await self._arun(input, ensure_config(config))
+            return self._run(input, config)
+        if _in_a_run(config):
+            return await self._arun(input, config)
+        alone = RunnableLambda(self._run, self._arun, name=self.name)
+        return await alone.ainvoke(input, config)
+
+
+def _in_a_run(config: RunnableConfig) -> bool:
+    """Whether a configuration is of a run, such as a node's; alone, it begins one."""
+    return isinstance(config.get("callbacks"), BaseCallbackManager)
 
 
 def edge(choose: Callable[[Any], str | list[str]]) -> Node:

@@ -32,7 +32,12 @@ from langchain_lean.budgets.errors import CallRefusedError, UnpricedCallError
 from langchain_lean.budgets.estimates import Ask
 from langchain_lean.budgets.fitting import ACTIONS, Action, Candidate, options
 from langchain_lean.budgets.guard import Ahead, BudgetGuard, reserved_ahead
-from langchain_lean.budgets.notes import Accepted, last_chunk, note_what_was_done
+from langchain_lean.budgets.notes import (
+    Accepted,
+    last_chunk,
+    note_what_was_done,
+    without_calls,
+)
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.messages import prompt_messages
 from langchain_lean.models import (
@@ -184,8 +189,8 @@ class BudgetedModel(OwnRun):
             with attempts.making(accepted):
                 sent, watched, options = self._sent(accepted, config, kwargs)
                 for chunk in accepted.runnable.stream(sent, watched, **options):
-                    chunks.append(chunk)
-                    yield chunk
+                    chunks.append(without_calls(accepted, chunk))
+                    yield chunks[-1]
                 yield from last_chunk(accepted, chunks)
                 return
 
@@ -204,8 +209,8 @@ class BudgetedModel(OwnRun):
             with attempts.making(accepted):
                 sent, watched, options = self._sent(accepted, config, kwargs)
                 async for chunk in accepted.runnable.astream(sent, watched, **options):
-                    chunks.append(chunk)
-                    yield chunk
+                    chunks.append(without_calls(accepted, chunk))
+                    yield chunks[-1]
                 for chunk in last_chunk(accepted, chunks):
                     yield chunk
                 return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,10 @@ from langchain_lean.accounting.usage import TokenUsage
 from langchain_lean.budgets.demands import Demand, Reservation
 from langchain_lean.budgets.fitting import Candidate
 from langchain_lean.messages import note
-from langchain_lean.models import ended_on_cap
+from langchain_lean.models import ended_on_cap, without
+
+_CALLS = ("tool_use", "tool_call", "tool_call_chunk", "function_call")
+_IN_ADDITION = ("tool_calls", "function_call")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +50,9 @@ def note_what_was_done(accepted: Accepted, answer: Any) -> Any:
     if not isinstance(message, AIMessage):
         return answer
     candidate = accepted.candidate
-    update: dict[str, Any] = {"response_metadata": dict(message.response_metadata)}
-    if not candidate.tools:  # a call that nobody offered is not to be made
-        update["tool_calls"] = update["invalid_tool_calls"] = []
-    message = message.model_copy(update=update)
+    metadata = dict(message.response_metadata)
+    message = message.model_copy(update={"response_metadata": metadata})
+    message = without_calls(accepted, message)
     for done in candidate.notes:
         note(message, lever=accepted.lever, action=done.action, reason=done.detail)
     if candidate.output is not None and ended_on_cap(message):
@@ -59,6 +61,23 @@ def note_what_was_done(accepted: Accepted, answer: Any) -> Any:
     if candidate.notes and accepted.reservation is not None:
         _report_saving(accepted, accepted.reservation.demand, message)
     return {**answer, "raw": message} if isinstance(answer, dict) else message
+
+
+def without_calls(accepted: Accepted, answer: Any) -> Any:
+    """An answer, or a piece of one, without calls of tools that nobody offered."""
+    if accepted.candidate.tools or not isinstance(answer, AIMessage):
+        return answer
+    update: dict[str, Any] = {"tool_calls": [], "invalid_tool_calls": []}
+    if isinstance(answer, AIMessageChunk):
+        update["tool_call_chunks"] = []
+    update["additional_kwargs"] = without(answer.additional_kwargs, _IN_ADDITION)
+    if isinstance(answer.content, list):
+        update["content"] = [b for b in answer.content if not _calls(b)]
+    return answer.model_copy(update=update)
+
+
+def _calls(block: object) -> bool:
+    return isinstance(block, Mapping) and block.get("type") in _CALLS
 
 
 def last_chunk(accepted: Accepted, chunks: list[Any]) -> Iterator[AIMessageChunk]:

@@ -15,6 +15,7 @@ from langchain.agents.middleware.types import (
 from langchain_core.messages import AnyMessage
 from langgraph.runtime import Runtime
 
+from langchain_lean.context.history.summary import Summary
 from langchain_lean.context.memory import SummaryMemory
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.middleware.handled import AsyncHandler, Handler, checked_part
@@ -113,9 +114,8 @@ def _shortened(
         sent: The whole one as it is to be sent, with what others changed in it or put
             into it.
     """
-    known = {message.id: message.content for message in whole}
-    # Notes have the id of a message that they stand for.
-    notes = [m for m in short if known.get(m.id) != m.content]
+    known = {message.id for message in whole}
+    notes = [message for message in short if Summary.of(message)]
     stays = {message.id for message in short if message not in notes}
     kept = [m for m in sent if m.id in stays or m.id not in known]
     ahead = {message.id for message in takewhile(lambda m: m not in notes, short)}

@@ -70,7 +70,7 @@ class SelfScreen(EscalationPolicy):
         return Attempt(
             instructed(attempt.messages, self._instruction),
             {**attempt.options, **_stop(model)},
-            attempt.added + self._instruction,
+            "\n\n".join(filter(None, (attempt.added, self._instruction))),
         )
 
     def peek(self, text: str) -> Verdict | None:

@@ -9,7 +9,6 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from langchain_lean.vectors import Floats
 
@@ -58,12 +57,7 @@ class CacheStore(ABC):
 
     Nothing of one partition is ever found from another. What has ended is not found.
     Where there is no place left, the items that were used least recently leave.
-
-    Attributes:
-        waits: Whether a call may wait for something, such as a file.
     """
-
-    waits: ClassVar[bool] = True
 
     @abstractmethod
     def get(self, partition: str, key: str) -> str | None:
@@ -121,9 +115,7 @@ class CacheStore(ABC):
 
     async def aget(self, partition: str, key: str) -> str | None:
         """`get` for asyncio."""
-        if self.waits:
-            return await asyncio.to_thread(self.get, partition, key)
-        return self.get(partition, key)
+        return await asyncio.to_thread(self.get, partition, key)
 
     async def anearest(self, partition: str, vector: Floats, count: int) -> list[Near]:
         """`nearest` for asyncio."""
@@ -131,10 +123,7 @@ class CacheStore(ABC):
 
     async def aput(self, partition: str, item: Item) -> None:
         """`put` for asyncio."""
-        if self.waits or item.vector is not None:  # whose place may have to be made
-            await asyncio.to_thread(self.put, partition, item)
-        else:
-            self.put(partition, item)
+        await asyncio.to_thread(self.put, partition, item)
 
     async def aremove(self, partition: str, key: str) -> None:
         """`remove` for asyncio."""

@@ -24,8 +24,6 @@ class MemoryCacheStore(CacheStore):
         clock: Seconds since the epoch.
     """
 
-    waits = False
-
     def __init__(
         self, *, max_entries: int = 100_000, clock: Callable[[], float] = time.time
     ) -> None:

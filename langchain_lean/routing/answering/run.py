@@ -56,7 +56,7 @@ from langchain_lean.routing.answering.held import as_chunk
 from langchain_lean.routing.answering.route import Route, noted
 from langchain_lean.routing.answering.saving import report_cheaper
 from langchain_lean.routing.opinions import FAILED, Opinion
-from langchain_lean.routing.stepping.plain import Added, added
+from langchain_lean.routing.stepping.plain import NOTHING, Added, added
 from langchain_lean.routing.verdict import LEVER
 from langchain_lean.showing import show, shows_tokens
 
@@ -262,11 +262,12 @@ class Run:
         A model that answers must not find this in its context: what is bound to one
         takes over what the context's run says of itself.
         """
-        own = own_call(self.config, LEVER)
-        token = var_child_runnable_config.set(own)
+        token = var_child_runnable_config.set(own_call(self.config, LEVER))
+        plain = added.set(NOTHING)
         try:
             yield
         finally:
+            added.reset(plain)
             var_child_runnable_config.reset(token)
 
     def _fed(self, asked: Asking, chunk: object) -> Iterator[AIMessageChunk]:

@@ -19,7 +19,7 @@ from langchain_lean.budgets.fitting import Candidate, Note
 from langchain_lean.budgets.model import AskedCall, BudgetedModel, Negotiation
 from langchain_lean.budgets.notes import Accepted
 from langchain_lean.errors import ConfigurationError
-from langchain_lean.models import TOOLS, chat_model_of, thinking_budget, without
+from langchain_lean.models import TOOLS, chat_model_of, thinking_budget
 from langchain_lean.routing.stepping.loops import goes_round
 from langchain_lean.routing.stepping.plain import added
 from langchain_lean.routing.stepping.stopped import LEVER, LOOPED, Stopped
@@ -182,7 +182,7 @@ class StepModel(BudgetedModel):
     ) -> dict[str, Any]:
         options = super()._options(candidate, given)
         last = any(note.action == _LAST for note in candidate.notes)
-        return without(options, added.get().options) if last else options
+        return added.get().kept(options) if last else options
 
     def _tell(self, note: Note) -> None:
         report_notice(self.lever, action=note.action, reason=note.detail)

@@ -33,8 +33,12 @@ class Added:
         """A model without these options bound to it."""
         if not isinstance(model, RunnableBindingBase):
             return model
-        kept = {k: v for k, v in model.kwargs.items() if k not in self.options}
-        return model.model_copy(update={"kwargs": kept})
+        return model.model_copy(update={"kwargs": self.kept(model.kwargs)})
+
+    def kept(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options without these; one that its caller gave stays."""
+        own = self.options
+        return {k: v for k, v in options.items() if k not in own or v != own[k]}
 
     def _without(self, message: BaseMessage) -> BaseMessage | None:
         content: Any = message.content
@@ -43,7 +47,9 @@ class Added:
         if isinstance(content, str):
             content = content.removesuffix(self.text).rstrip()
         else:
-            content = [b for b in content if b != {"type": "text", "text": self.text}]
+            texts = self.text.split("\n\n")  # those of several policies
+            blocks = [{"type": "text", "text": text} for text in texts]
+            content = [block for block in content if block not in blocks]
         return message.model_copy(update={"content": content}) if content else None
 
 

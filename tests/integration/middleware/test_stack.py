@@ -12,6 +12,7 @@ from langchain.agents import create_agent
 from langchain.agents.middleware import (
     HumanInTheLoopMiddleware,
     ModelRetryMiddleware,
+    PIIMiddleware,
 )
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -71,6 +72,16 @@ class TestTheOrder:
             "PromptCacheMiddleware",
             "BudgetMiddleware",
         ]
+
+    @both
+    async def test_what_others_hide_stays_hidden(self, run: Run) -> None:
+        model = scripted("Fine.", loop=True)
+        hides = PIIMiddleware("email", strategy="redact")
+        kept = memory(keep_history=True)
+        stack = lean_middleware(memory=kept, others=[hides])
+        agent = create_agent(model, middleware=stack)
+        await run(agent, asked("Write to ada@example.com."))
+        assert "ada@" not in str(model.calls[-1].messages)
 
     @both
     async def test_an_outage_is_not_kept_as_the_answer(self, run: Run) -> None:

@@ -562,3 +562,22 @@ class Leaving(MemoryStorage):
         if self.gone:
             raise StorageError("The store is gone.")
         return super()._reserve(wanted, seconds)
+
+
+@pytest.mark.parametrize("form", ["invoke", "stream"])
+def test_a_last_answer_calls_no_tool_that_nobody_offered(form: str) -> None:
+    blocks: Any = [
+        {"type": "text", "text": "I look it up."},
+        {"type": "tool_use", "id": "1", "name": "look_up", "input": {}},
+    ]
+    call = {"name": "look_up", "args": {}, "id": "1"}
+    answers = ScriptedChatModel(responses=[AIMessage(blocks, tool_calls=[call])])
+    cap = StepCap(0)
+    capped = cap.model(answers).with_config(callbacks=[cap])
+    if form == "invoke":
+        answer = capped.invoke("Why?")
+    else:
+        first, *others = capped.stream("Why?")
+        answer = sum(others, first)
+    assert answer.tool_calls == []
+    assert "tool_use" not in str(answer.content)
