@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from langchain_lean.middleware import PromptCacheMiddleware
 from langchain_lean.testing_provider import StandIn
-from tests.benchmarks.memory_conversation import Conversation, recorded
+from tests.benchmarks.memory_conversation import RUNS, Conversation, recorded
 from tests.integration.middleware.agents import (
     Run,
     ainvoke,
@@ -225,6 +225,9 @@ async def replayed(
 @pytest.mark.evaluation_data
 @pytest.mark.parametrize(("run", "first"), [(ainvoke, 0), (astream, 10)])
 async def test_recorded_runs_are_played_as_without_it(run: Run, first: int) -> None:
+    if not RUNS.is_file():
+        pytest.skip(f"needs agents/{RUNS.name} in LEAN_DATA (looked in {RUNS.parent})")
+
     def lean(model: Any) -> Middleware:
         stays = PromptCacheMiddleware(volatile=re.compile("(?!)"))
         return all_of(model, prompt_cache=stays)
