@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from langchain.agents.middleware import ModelFallbackMiddleware, ModelRetryMiddleware
 from langchain_core.messages import AIMessage
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from langchain_lean import Budget, BudgetExceededError, BudgetGuard, TokenLedger
 from langchain_lean.budgets.finish import INSTRUCTION
@@ -142,6 +142,18 @@ class TestACallThatDoesNotFit:
         with pytest.raises(BudgetExceededError):
             await run(agent, asked())
         assert all(call.kwargs["tools"] for call in model.calls)
+
+    @both
+    async def test_a_long_schema_counts_before_the_call(self, run: Run) -> None:
+        class Long(BaseModel):
+            place: str = Field(description="Where it is. " * 2_000)
+
+        model = scripted(loop=True)
+        guard = BudgetGuard(Budget(input_tokens=2_000, per="call"))
+        agent = agent_of(model, BudgetMiddleware(guard), response_format=Long)
+        with pytest.raises(BudgetExceededError):
+            await run(agent, asked())
+        assert model.calls == []
 
     @both
     async def test_a_router_around_it_keeps_the_cheaper_answer(self, run: Run) -> None:
