@@ -378,7 +378,8 @@ def check_actions(
         ConfigurationError: If one of it is not known, or needs a lite model.
     """
     if isinstance(when_over, str) or not isinstance(when_over, Sequence):
-        msg = f"when_over= takes a list, such as {list(known[:2])}, not {when_over!r}."
+        given = f"{when_over!r:.40}"
+        msg = f"when_over= takes a list, such as {list(known[:2])}, not {given}."
         raise ConfigurationError(msg)
     unknown = [action for action in when_over if action not in known]
     if unknown:

@@ -17,7 +17,13 @@ from langchain_lean.budgets.fitting import Candidate
 from langchain_lean.messages import note
 from langchain_lean.models import ended_on_cap, without
 
-_CALLS = ("tool_use", "tool_call", "tool_call_chunk", "function_call")
+_CALLS = (
+    "tool_use",
+    "input_json_delta",  # a piece of one, in Anthropic's streams
+    "tool_call",
+    "tool_call_chunk",
+    "function_call",
+)
 _IN_ADDITION = ("tool_calls", "function_call")
 
 

@@ -120,9 +120,9 @@ class Answers:
     def _router(self, state: Mapping[str, Any]) -> EscalationRouter:
         if need_of(state)["route"] == "rag":
             return self._routers["rag"]
-        final = self._routers.get("final")
-        if final is not None and any(role(m) == "tool" for m in _turn(state)):
-            return final
+        last = self._routers.get("final")
+        if last is not None and any(role(m) == "tool" for m in _turn(state)):
+            return last
         return self._routers["agent"]
 
     def _parts(self, state: Mapping[str, Any]) -> RouterParts:
