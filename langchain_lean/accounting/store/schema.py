@@ -10,6 +10,7 @@ from langchain_lean.accounting.store.rows import (
     SAVING_COLUMNS,
     STEP_COLUMNS,
 )
+from langchain_lean.accounting.store.sums import ENTRIES, SAVINGS
 from langchain_lean.sqlite_file import Schema
 
 CHUNK = 2_000
@@ -19,17 +20,21 @@ PRICED_AT_ONCE = 20  # few, so that whoever writes is not kept waiting
 _NOTICES = f"CREATE TABLE notices ({', '.join(NOTICE_COLUMNS)}, PRIMARY KEY (id))"
 _MISSES = "CREATE TABLE misses (id PRIMARY KEY, lever) WITHOUT ROWID"
 _NO_SECONDS = "NOT NULL DEFAULT 0"  # of `seconds`, which is the last column
+_SUMS = (
+    f"CREATE INDEX savings_to_price ON savings (id) WHERE {SAVINGS.to_price}",
+    *ENTRIES.create,
+    *SAVINGS.create,
+)
 _SECONDS = f"ALTER TABLE savings ADD COLUMN {SAVING_COLUMNS[-1]} {_NO_SECONDS}"
 
 LEDGER = Schema(
     kind="ledger",
     application=0x4C45414E,  # "LEAN"
-    version=3,
+    version=4,
     statements=(
         f"CREATE TABLE entries ({', '.join(ENTRY_COLUMNS)}, day GENERATED ALWAYS AS"
         " (date(start, 'unixepoch')), PRIMARY KEY (run_id))",
-        "CREATE INDEX entries_to_price ON entries (run_id)"
-        " WHERE cost_total IS NULL AND NOT unpriced",
+        f"CREATE INDEX entries_to_price ON entries (run_id) WHERE {ENTRIES.to_price}",
         f"CREATE TABLE steps ({', '.join(STEP_COLUMNS)}, PRIMARY KEY (run_id))",
         f"CREATE TABLE savings ({', '.join(SAVING_COLUMNS)} {_NO_SECONDS},"
         " PRIMARY KEY (id))",
@@ -42,8 +47,9 @@ LEDGER = Schema(
         " PRIMARY KEY (model, provider))",
         "CREATE TABLE meta (name PRIMARY KEY, value) WITHOUT ROWID",
         "INSERT INTO meta VALUES ('key', lower(hex(randomblob(16))))",
+        *_SUMS,
     ),
-    upgrades={1: (_NOTICES,), 2: (_MISSES, _SECONDS)},
+    upgrades={1: (_NOTICES,), 2: (_MISSES, _SECONDS), 3: _SUMS},
 )
 
 
@@ -70,10 +76,12 @@ ADD_LEARNED = insert("REPLACE", "learned", ("model", "state"))
 ADD_PRICE = insert("REPLACE", "own_prices", ("model", "provider", "price"))
 
 _FEW = f"LIMIT {PRICED_AT_ONCE}"
-TO_PRICE = f"SELECT * FROM entries WHERE cost_total IS NULL AND NOT unpriced {_FEW}"
-SAVINGS_TO_PRICE = f"SELECT * FROM savings WHERE value IS NULL AND NOT unpriced {_FEW}"
+TO_PRICE = f"SELECT * FROM entries WHERE {ENTRIES.to_price} {_FEW}"
+SAVINGS_TO_PRICE = f"SELECT * FROM savings WHERE {SAVINGS.to_price} {_FEW}"
 PRICE_ENTRY = (
     f"UPDATE entries SET {', '.join(f'{name} = ?' for name in COST_COLUMNS)}, "
-    "unpriced = ? WHERE run_id = ?"
+    f"unpriced = ? WHERE run_id = ? AND {ENTRIES.to_price}"
 )
-PRICE_SAVING = "UPDATE savings SET value = ?, unpriced = ? WHERE id = ?"
+PRICE_SAVING = (
+    f"UPDATE savings SET value = ?, unpriced = ? WHERE id = ? AND {SAVINGS.to_price}"
+)

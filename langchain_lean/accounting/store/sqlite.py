@@ -13,7 +13,6 @@ from langchain_lean.accounting.prices.book import OwnPrice, PriceBook
 from langchain_lean.accounting.savings import LeverSaving, Saving
 from langchain_lean.accounting.store.base import Batch, Key
 from langchain_lean.accounting.store.rows import (
-    ANATOMY_COLUMNS,
     entry_row,
     notice_row,
     priced_entry_row,
@@ -44,6 +43,7 @@ from langchain_lean.accounting.store.schema import (
     TO_PRICE,
     add_entries,
 )
+from langchain_lean.accounting.store.sums import ENTRIES, SAVINGS, Summed
 from langchain_lean.accounting.usage import COUNTS, TokenUsage
 from langchain_lean.sqlite_file import SQLiteFile
 
@@ -78,6 +78,7 @@ class SQLiteStore:
             rows = [entry_row(entry) for entry in batch.entries]
             for start in range(0, len(rows), ROWS_AT_ONCE):
                 some = rows[start : start + ROWS_AT_ONCE]
+                ENTRIES.take_off(connection, [row[0] for row in some])
                 connection.execute(add_entries(len(some)), [*chain(*some)])
             run(ADD_STEP, map(step_row, batch.steps))
             run(ADD_SAVING, map(saving_row, batch.savings))
@@ -87,6 +88,8 @@ class SQLiteStore:
             run(ADD_TEXT, batch.texts.items())
             run(ADD_FEEDBACK, batch.feedback.items())
             run(ADD_LEARNED, batch.learned.items())
+            for table in (ENTRIES, SAVINGS):
+                table.fold_some(connection)
         if any(entry.cost is None for entry in batch.entries) or batch.savings:
             self._unpriced = True
 
@@ -154,14 +157,7 @@ class SQLiteStore:
 
     def totals(self, by: Sequence[str]) -> dict[Key, Totals]:
         """Sums over all calls by the values of some columns."""
-        keys = [f"entries.{name}" for name in by]
-        # Two sums for each amount of money: their parts cannot overflow 64 bits.
-        sums = [f"SUM({name})" for name in (*COUNTS, *ANATOMY_COLUMNS, *FLAGS)]
-        for column in ("cost_total", "cost_cache_saved"):
-            sums += [f"SUM({column} / 1000000)", f"SUM({column} % 1000000)"]
-        columns = ", ".join([*keys, "COUNT(*)", "SUM(seconds)", *sums])
-        group = f" GROUP BY {', '.join(keys)}" if keys else ""
-        rows = self._file.select(f"SELECT {columns} FROM entries{group}")
+        rows = self._summed(ENTRIES, by)
         return {
             tuple(row[: len(by)]): _totals(tuple(row[len(by) :]))
             for row in rows
@@ -175,12 +171,7 @@ class SQLiteStore:
             lever: LeverSaving(misses=count)
             for lever, count in self._file.select(missed)
         }
-        saved = (
-            "SELECT lever, kind, baseline, COUNT(*), SUM(unpriced), SUM(seconds),"
-            " SUM(value / 1000000), SUM(value % 1000000)"
-            " FROM savings GROUP BY lever, kind, baseline"
-        )
-        for row in self._file.select(saved):
+        for row in self._summed(SAVINGS, ("lever", "kind", "baseline")):
             lever, kind, baseline, count, unpriced, seconds, high, low = row
             amount = _money(high, low)
             part = LeverSaving(
@@ -223,6 +214,13 @@ class SQLiteStore:
     def forget(self) -> None:
         """Open the file anew in a forked process."""
         self._file.forget()
+
+    def _summed(self, table: Summed, by: Sequence[str]) -> list[Any]:
+        """The sums by some columns; of a file that has none yet, they are made once."""
+        while self._file.select(table.foldable):
+            with self._file.transaction() as connection:
+                table.fold_some(connection)
+        return self._file.select(table.select(tuple(by)))
 
     def _newest(self, table: str, limit: int) -> list[Any]:
         query = f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT ?"
