@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from langchain_lean.graph import build_lean_graph
     from langchain_lean.routing.router import EscalationRouter
     from langchain_lean.routing.steps import StepCap
+    from langchain_lean.whatif import what_if
 
 __all__ = [
     "Budget",
@@ -53,6 +54,7 @@ __all__ = [
     "report_saving",
     "scope",
     "track",
+    "what_if",
 ]
 
 _HOMES = {
@@ -79,6 +81,7 @@ _HOMES = {
     "report_saving": "accounting.reporting",
     "scope": "accounting.attribution",
     "track": "accounting.ledger",
+    "what_if": "whatif",
 }
 
 

@@ -17,7 +17,7 @@ from tests.integration.levers import LEVERS
 from tests.integration.matrix import PLACES, Cell, Place, Seen
 from tests.integration.middleware.agents import MODES
 
-README = Path(__file__).parents[2] / "README.md"
+GUIDE = Path(__file__).parents[2] / "docs" / "agents.md"
 
 Way = Callable[[Any, Any, Any], Awaitable[list[Any]]]
 
@@ -84,7 +84,7 @@ async def test_a_lever_acts(lever: str, place: Place, way: Way) -> None:
     assert cell.sees(seen) == cell.expects
 
 
-def test_the_readme_says_where_each_lever_goes() -> None:
-    text = README.read_text(encoding="utf-8")
+def test_the_guide_says_where_each_lever_goes() -> None:
+    text = GUIDE.read_text(encoding="utf-8")
     said = text.partition("<!-- matrix -->")[2].partition("<!-- /matrix -->")[0]
     assert said.strip() == LEVERS.table()

@@ -1,6 +1,9 @@
-"""Every example of the README runs, and every public name has one."""
+"""Every example of the README and the guides runs, and every public name has one."""
 
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -11,8 +14,26 @@ from langgraph.graph import START, StateGraph
 import langchain_lean
 from langchain_lean.testing import ScriptedChatModel
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TEXTS = {
+    path.name: path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+}
+
+
+COMMANDS = {"demo", "report", "whatif", "prices", "budget"}
+
+
+def snippets(text: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+SNIPPETS = [
+    pytest.param(snippet, id=f"{name}-{number}")
+    for name, text in TEXTS.items()
+    for number, snippet in enumerate(snippets(text), 1)
+]
 
 
 def your_model() -> ScriptedChatModel:
@@ -36,7 +57,7 @@ def your_graph() -> Any:
     return builder.compile()
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=range(len(SNIPPETS)))
+@pytest.mark.parametrize("snippet", SNIPPETS)
 def test_an_example_runs_as_it_is_written(
     snippet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,7 +72,7 @@ def test_what_an_example_says_it_prints_is_what_it_prints(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     claims = 0
-    for snippet in SNIPPETS:
+    for snippet in (each for text in TEXTS.values() for each in snippets(text)):
         said = re.findall(r"^ *print\(.*\) +# (.+)$", snippet, re.MULTILINE)
         yours = {"chain": your_model(), "model": your_model(), "graph": your_graph()}
         exec(compile(snippet, "README.md", "exec"), yours)
@@ -69,11 +90,65 @@ def test_what_an_example_says_it_prints_is_what_it_prints(
 
 
 def test_every_public_name_has_an_example() -> None:
-    imported = set(re.findall(r"\b[A-Za-z_]+\b", " ".join(SNIPPETS)))
+    imported = set(re.findall(r"\b[A-Za-z_]+\b", " ".join(snippets(README))))
     assert set(langchain_lean.__all__) <= imported
 
 
-def test_every_command_it_names_is_there() -> None:
-    makefile = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"[`$] ?make (\w+)", README):
+def test_every_public_name_is_explained() -> None:
+    explained = set(re.findall(r"\*\*`([A-Za-z_]+)`\*\*", README))
+    assert set(langchain_lean.__all__) <= explained
+
+
+def test_every_guide_and_notebook_is_linked() -> None:
+    there = [*(ROOT / "docs").glob("*.md"), *(ROOT / "notebooks").glob("*.ipynb")]
+    assert {path.relative_to(ROOT).as_posix() for path in there} <= set(links(README))
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_link_leads_somewhere(name: str) -> None:
+    folder = ROOT if name == "README.md" else ROOT / "docs"
+    for link in links(TEXTS[name]):
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = folder / path if path else folder / name
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target.read_text(encoding="utf-8")), link
+
+
+def links(text: str) -> list[str]:
+    found = re.findall(r'\]\(([^)\s]+)\)|(?:src|srcset)="([^"]+)"', text)
+    return [markdown or html for markdown, html in found]
+
+
+def anchors(text: str) -> set[str]:
+    """The names that GitHub gives the headings of a page."""
+    plain = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", plain, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+def test_every_command_line_runs_as_it_is_written(tmp_path: Path) -> None:
+    lines = re.findall(r"^\$ langchain-lean (.+)$", README, re.MULTILINE)
+    commands = [shlex.split(line, comments=True) for line in lines]
+    commands.sort(key=lambda command: command[0] != "demo")  # it makes the ledger
+    assert {command[0] for command in commands} == COMMANDS
+    [application] = [code for code in snippets(README) if "FastAPI()" in code]
+    (tmp_path / "app.py").write_text(application, encoding="utf-8")
+    for command in commands:
+        done = subprocess.run(
+            [sys.executable, "-m", "langchain_lean", *command],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, (command, done.stderr)
+        assert done.stdout, command
+
+
+def test_every_target_it_names_is_there() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"[`$] ?make ([\w-]+)", "\n".join(TEXTS.values())):
         assert f"\n{target}:" in makefile

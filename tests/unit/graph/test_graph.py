@@ -79,11 +79,12 @@ class TestNodes:
     ) -> None:
         assert set(desk(**parts).get_graph().nodes) == ALWAYS | nodes
 
-    def test_with_all_parts_it_is_drawn_as_in_the_readme(self) -> None:
+    def test_with_all_parts_it_is_drawn_as_in_its_guide(self) -> None:
         parts = {name: part for given, _ in PARTS for name, part in given.items()}
         drawn = desk(**parts).get_graph().draw_mermaid()
-        readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-        [shown_there] = re.findall(r"```mermaid\n(.*?)```", readme, re.DOTALL)
+        page = Path(__file__).parents[3] / "docs" / "graph.md"
+        guide = page.read_text(encoding="utf-8")
+        [shown_there] = re.findall(r"```mermaid\n(.*?)```", guide, re.DOTALL)
         assert edges(shown_there) == edges(drawn)
 
 
