@@ -15,12 +15,12 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from rich.console import Console
-from rich.progress import Progress
 
 from langchain_lean.demo_arms import (
     KEEP_TOKENS,
@@ -51,7 +51,9 @@ from langchain_lean.demo_models import (
 from langchain_lean.demo_results import ArmResult
 from langchain_lean.demo_time import SimulatedTime
 from langchain_lean.errors import LeanError
+from langchain_lean.progress import progress_bar
 
+_PROG = "python -m langchain_lean.demo"
 _NO_CACHE = "No prompt is cached: {} caches only what an application marks."
 _CACHING = {
     "standin": _NO_CACHE.format("Anthropic"),
@@ -65,16 +67,17 @@ _SIMULATED = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, prog: str = _PROG) -> int:
     """Run the demo from the command line.
 
     Args:
         arguments: The command line's; those of the process if not given.
+        prog: How it is called, for its help.
 
     Returns:
         The exit code: 0, 1 where the provider failed, 2 where something is missing.
     """
-    options = _options(arguments)
+    options = _options(arguments, prog)
     console = Console(quiet=options.json)
     try:
         strong = strong_model(options.provider, options.model)
@@ -83,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _show(console, results, options)
         if options.json:
             sys.stdout.write(json.dumps(_figures(results, options), indent=2) + "\n")
-        _write_pages(console, results, options.output)
+        _write_pages(console, results, options)
     except (LeanError, OSError) as error:
         return _failed(error, 2)
     except provider_errors(options.provider) as error:
@@ -98,19 +101,22 @@ def _results(
     simulated = SimulatedTime() if options.provider == "standin" else None
     arms = _arms(console, strong, options, simulated)
     chats = first_questions(options.questions)
-    silent = console.quiet or not console.is_interactive
+    answered, asked = count(1), len(arms) * options.questions
     with (
-        Progress(console=console, transient=True, disable=silent) as progress,
+        progress_bar("Asking") as told,
         # One loop, as real models keep their connections.
         asyncio.Runner(
             loop_factory=None if simulated is None else simulated.loop
         ) as runner,
     ):
-        task = progress.add_task("Asking", total=len(arms) * options.questions)
         results = [
-            runner.run(run_arm(arm, chats, on_answer=lambda _: progress.advance(task)))
+            runner.run(
+                run_arm(arm, chats, on_answer=lambda _: told(next(answered) / asked))
+            )
             for arm in arms
         ]
+    for arm in arms:
+        arm.ledger.close()
     return [
         replace(result, report=replace(result.report, title=_title(result, options)))
         for result in results
@@ -131,12 +137,25 @@ def _arms(
     _say(console, f"{EMBEDDINGS} embeds on this machine: its price is set to $0.")
     arms = []
     if options.arm != "lean":
-        arms.append(naive_arm(strong, index, simulated))
+        kept = _ledger_of("naive", options)
+        arms.append(naive_arm(strong, index, simulated, kept))
     if options.arm != "naive":
         _say(console, *_about_the_lean_arm(options.provider))
         small = cheap_model(options.provider), small_model(options.provider)
-        arms.append(lean_arm(strong, *small, index, documents(), simulated))
+        kept = _ledger_of("lean", options)
+        desk = (strong, *small, index, documents())
+        arms.append(lean_arm(*desk, simulated, kept))
     return arms
+
+
+def _file_of(arm: str, named: Path, options: argparse.Namespace) -> Path:
+    """A file of an arm: that of the last one has the name that was asked for."""
+    last = "naive" if options.arm == "naive" else "lean"
+    return named if arm == last else named.with_stem(f"{named.stem}-{arm}")
+
+
+def _ledger_of(arm: str, options: argparse.Namespace) -> Path | None:
+    return _file_of(arm, options.ledger, options) if options.ledger else None
 
 
 def _show(
@@ -151,15 +170,16 @@ def _show(
     console.print("", results[-1].report, "", sep="\n")
 
 
-def _write_pages(console: Console, results: Sequence[ArmResult], output: Path) -> None:
-    """Write a page for each arm, the last one's under the name that was asked for."""
-    *others, last = results
-    last.report.write_html(output)
-    _say(console, f"The report of the {last.name} arm is in {output}.")
-    for result in others:
-        page = output.with_stem(f"{output.stem}-{result.name}")
+def _write_pages(
+    console: Console, results: Sequence[ArmResult], options: argparse.Namespace
+) -> None:
+    """Write a page for each arm, and say where it is, and where its ledger is."""
+    for result in reversed(results):
+        page = _file_of(result.name, options.output, options)
         result.report.write_html(page)
-        _say(console, f"That of the {result.name} arm is in {page}.")
+        _say(console, f"The report of the {result.name} arm is in {page}.")
+        if kept := _ledger_of(result.name, options):
+            _say(console, f"Its calls and their texts are in {kept}.")
 
 
 def _figures(
@@ -224,10 +244,10 @@ def _about_the_lean_arm(provider: str) -> Iterator[str]:
     yield _CACHING[provider]
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _options(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     most = sum(len(chat.questions) for chat in CHATS)
     parser = argparse.ArgumentParser(
-        prog="python -m langchain_lean.demo",
+        prog=prog,
         description="A help desk as people build it first, the same made lean, and "
         "what both spend.",
     )
@@ -237,12 +257,19 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--arm", choices=("naive", "lean", "both"), default="both", help="who is asked")
     add("--questions", type=int, default=most, metavar="N", help=f"from 1 to {most}")
     add("--output", type=Path, default=Path("lean-report.html"), help="the report")
+    add("--ledger", type=Path, metavar="FILE", help="keep calls and texts in new files")
     add("--json", action="store_true", help="print the figures, as JSON only")
     options = parser.parse_args(arguments)
     if not 1 <= options.questions <= most:
         parser.error(f"--questions must be from 1 to {most}")
-    if not options.output.absolute().parent.is_dir():
-        parser.error(f"there is no folder {options.output.absolute().parent}")
+    for file in filter(None, (options.output, options.ledger)):
+        if not file.absolute().parent.is_dir():
+            parser.error(f"there is no folder {file.absolute().parent}")
+    for kept in filter(None, (_ledger_of(arm, options) for arm in ("naive", "lean"))):
+        if kept.exists():
+            parser.error(f"--ledger makes new files, and there is a {kept} already")
+    if options.ledger == options.output:
+        parser.error("--ledger and --output name the same file")
     if options.model and options.provider == "standin":
         parser.error("--model needs --provider openai or bedrock")
     options.model = options.model or STRONG[options.provider]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from langchain_core.documents import Document
@@ -22,6 +23,7 @@ from langgraph.prebuilt import ToolNode, tools_condition
 
 from langchain_lean.accounting.ledger import TokenLedger, track
 from langchain_lean.accounting.prices.book import PriceBook
+from langchain_lean.accounting.store import SQLiteStore
 from langchain_lean.caching.cache import SemanticCache
 from langchain_lean.context.memory import SummaryMemory
 from langchain_lean.context.prefix import before_question
@@ -74,7 +76,10 @@ class Arm:
 
 
 def naive_arm(
-    model: BaseChatModel, index: VectorStore, time: SimulatedTime | None = None
+    model: BaseChatModel,
+    index: VectorStore,
+    time: SimulatedTime | None = None,
+    file: Path | None = None,
 ) -> Arm:
     """Build the help desk as people build it first.
 
@@ -83,9 +88,11 @@ def naive_arm(
             it, and calls the tool.
         index: Where to look things up.
         time: What its ledger reads; the machine's clock if not given.
+        file: Where its ledger keeps calls and texts; in memory, without texts, if not
+            given.
 
     Returns:
-        A graph of the nodes `retrieve`, `answer` and `tools`, with a ledger in memory.
+        A graph of the nodes `retrieve`, `answer` and `tools`, with a ledger.
     """
     tools = [signature]
     asked, retriever = model.bind_tools(tools), _whole_documents(index)
@@ -105,7 +112,7 @@ def naive_arm(
     graph.set_entry_point("retrieve")
     graph.add_conditional_edges("answer", tools_condition)
     graph.add_edge("tools", "answer")
-    return _arm("naive", graph.compile(InMemorySaver()), time)
+    return _arm("naive", graph.compile(InMemorySaver()), time, file)
 
 
 def lean_arm(
@@ -115,6 +122,7 @@ def lean_arm(
     index: VectorStore,
     documents: Sequence[Document],
     time: SimulatedTime | None = None,
+    file: Path | None = None,
 ) -> Arm:
     """Build the help desk as the ready graph, with a memory, a retriever and a cache.
 
@@ -125,10 +133,11 @@ def lean_arm(
         index: Where to look things up, by meaning.
         documents: What is in the index, to look up by words.
         time: What its ledger reads; the machine's clock if not given.
+        file: As for `naive_arm`.
 
     Returns:
-        The graph, with a ledger in memory, which counts savings against the documents
-        of the naive arm and against whole chats.
+        The graph, with a ledger, which counts savings against the documents of the
+        naive arm and against whole chats.
 
     Raises:
         ConfigurationError: If the strong model does not say its name, or the `local`
@@ -159,7 +168,7 @@ def lean_arm(
         system_prompt=_RULES,
         checkpointer=InMemorySaver(),
     )
-    return _arm("lean", graph, time)
+    return _arm("lean", graph, time, file)
 
 
 def names_no_part(messages: Sequence[BaseMessage], answer: AIMessage) -> str | None:
@@ -179,11 +188,19 @@ def _whole_documents(index: VectorStore) -> BaseRetriever:
     return index.as_retriever(search_kwargs={"k": _CHUNKS})
 
 
-def _arm(name: str, graph: LeanGraph, time: SimulatedTime | None) -> Arm:
+def _arm(
+    name: str, graph: LeanGraph, time: SimulatedTime | None, file: Path | None
+) -> Arm:
     prices = PriceBook().with_price(EMBEDDINGS, input=0, output=0)
-    if time is None:
-        return Arm(name, graph, TokenLedger(prices=prices))
-    ledger = TokenLedger(prices=prices, clock=time.clock, timer=time.timer)
+    clocks: dict[str, Any] = (
+        {} if time is None else {"clock": time.clock, "timer": time.timer}
+    )
+    ledger = TokenLedger(
+        "memory://" if file is None else SQLiteStore(file),
+        prices=prices,
+        keep_text=file is not None,
+        **clocks,
+    )
     return Arm(name, graph, ledger)
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from langchain_lean.accounting.report import words
 from langchain_lean.demo_chats import Knows, Question
-from langchain_lean.demo_results import ArmResult, exact
+from langchain_lean.demo_results import ArmResult
 
 ROWS_EXPLAINED = (
     "right: the answer names a function or class that solves it, or what else is asked",
@@ -62,9 +62,9 @@ class Comparison:
     def figures(self) -> dict[str, Any]:
         """Give the figures as JSON values; dollars are exact, as text."""
         return {
-            "usd": None if self.saved is None else exact(self.saved),
+            "usd": None if self.saved is None else words.exact_money(self.saved),
             "share": None if self.share is None else round(self.share, 4),
-            "claimed_usd": exact(self.claimed),
+            "claimed_usd": words.exact_money(self.claimed),
             "lost": [question.text for question in self.lost],
             "gained": [question.text for question in self.gained],
         }

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from langchain_lean.accounting.entry import Totals
 from langchain_lean.accounting.latency import percentile
 from langchain_lean.accounting.report.data import Line, Report
+from langchain_lean.accounting.report.words import exact_money
 from langchain_lean.demo_chats import Knows, Question
 
 
@@ -80,9 +80,11 @@ class ArmResult:
             "to_recall": to_recall,
             "recalled": recalled,
             **_sums(report.total),
-            "saved_usd": exact(savings.total),
-            "saved_by_lever": {k: exact(v.total) for k, v in savings.levers.items()},
-            "own_cost_usd": {k: exact(v) for k, v in savings.own_cost.items()},
+            "saved_usd": exact_money(savings.total),
+            "saved_by_lever": {
+                name: exact_money(lever.total) for name, lever in savings.levers.items()
+            },
+            "own_cost_usd": {k: exact_money(v) for k, v in savings.own_cost.items()},
             "shares": {k: round(v, 4) for k, v in shares.items()},
             "by_model": _by_name(report.models),
             "by_node": _by_name(report.nodes),
@@ -94,11 +96,6 @@ class ArmResult:
         }
 
 
-def exact(dollars: Decimal) -> str:
-    """Dollars as text, to the last digit."""
-    return f"{dollars.normalize():f}"
-
-
 def _by_name(lines: Iterable[Line]) -> dict[str, Any]:
     return {line.name: _sums(line.totals) for line in lines}
 
@@ -108,5 +105,5 @@ def _sums(totals: Totals) -> dict[str, Any]:
         "calls": totals.calls,
         "input_tokens": totals.usage.input,
         "output_tokens": totals.usage.output,
-        "usd": exact(totals.cost),
+        "usd": exact_money(totals.cost),
     }

@@ -6,7 +6,7 @@ import re
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 from uuid import uuid4
 
 from langchain_lean.accounting.attribution import running_parent
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from langchain_lean.accounting.anatomy import Anatomy
     from langchain_lean.accounting.entry import LedgerEntry, Step, Totals
@@ -109,6 +110,12 @@ class TokenLedger(Recorder):
     def __repr__(self) -> str:
         """Name the kind of store, without asking it."""
         return f"TokenLedger({type(self.store).__name__})"
+
+    def _repr_html_(self) -> str:
+        """The sums and the newest calls, as a notebook shows them."""
+        from langchain_lean.accounting.report.newest import fragment
+
+        return fragment(self)
 
     def entries(self) -> Iterator[LedgerEntry]:
         """The calls, oldest first, those that never ended included.
@@ -204,6 +211,34 @@ class TokenLedger(Recorder):
         from langchain_lean.accounting.report.data import make_report
 
         return make_report(self, title=title)
+
+    def plot(
+        self, kind: Literal["anatomy", "timeline", "savings", "latency"] = "anatomy"
+    ) -> Figure:
+        """Draw a picture of the calls; a notebook shows it, a script may save it.
+
+        Args:
+            kind: `anatomy` is where the tokens go, by model; `timeline` what was spent
+                over time, by model (tokens where nothing has a price), with the calls
+                that failed or were refused; `savings` what each lever saved, and what
+                levers cost; `latency` how long each part of the newest runs took.
+
+        Returns:
+            A figure with one pair of axes, in the colors of the report. Pyplot knows
+            nothing of it: nothing pops up, and there is nothing to close.
+
+        Raises:
+            ConfigurationError: If matplotlib is not installed, or there is no such
+                kind.
+
+        Example:
+            ```python
+            ledger.plot("timeline").savefig("timeline.png")
+            ```
+        """
+        from langchain_lean.accounting.report.plots import plot
+
+        return plot(self, kind)
 
     def to_pandas(self) -> pd.DataFrame:
         """The calls as a table, one row each.

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from langchain_lean.checks import checked_number, is_finite
@@ -13,6 +23,7 @@ from langchain_lean.context.shots import (
     checked_example,
 )
 from langchain_lean.errors import ConfigurationError
+from langchain_lean.progress import progress_bar
 from langchain_lean.steps import adrive, drive
 
 OnScore = Callable[[int, float], object]
@@ -59,7 +70,8 @@ def fewest_examples(
         evaluate: Gives the score of a prompt with these examples; higher is better.
         examples: All examples, the best first.
         tolerance: How much worse the score may be, in the unit of the score.
-        on_score: Told each number of examples and its score, as soon as it is known.
+        on_score: Told each number of examples and its score, as soon as it is known,
+            in place of the bar that a terminal or an open notebook shows.
 
     Returns:
         The examples to keep, with the curve that was seen.
@@ -83,10 +95,10 @@ def fewest_examples(
     if inspect.iscoroutinefunction(evaluate):
         msg = "evaluate= is a coroutine function; await afewest_examples() with it."
         raise ConfigurationError(msg)
-    search = _search(
-        _checked(examples), checked_number("tolerance", tolerance, 0), on_score
-    )
-    return drive(search, evaluate)
+    given = _checked(examples)
+    with _told(len(given), on_score) as told:
+        search = _search(given, checked_number("tolerance", tolerance, 0), told)
+        return drive(search, evaluate)
 
 
 async def afewest_examples(
@@ -97,14 +109,24 @@ async def afewest_examples(
     on_score: OnScore | None = None,
 ) -> FewestExamples:
     """`fewest_examples` with a coroutine function that gives the score."""
-    search = _search(
-        _checked(examples), checked_number("tolerance", tolerance, 0), on_score
-    )
-    return await adrive(search, evaluate)
+    given = _checked(examples)
+    with _told(len(given), on_score) as told:
+        search = _search(given, checked_number("tolerance", tolerance, 0), told)
+        return await adrive(search, evaluate)
+
+
+@contextmanager
+def _told(examples: int, on_score: OnScore | None) -> Iterator[OnScore]:
+    if on_score is not None:
+        yield on_score
+        return
+    with progress_bar("Scoring examples") as told:
+        scored = itertools.count(1)
+        yield lambda count, score: told(next(scored) / (examples + 1))
 
 
 def _search(
-    examples: tuple[Example, ...], tolerance: float, on_score: OnScore | None
+    examples: tuple[Example, ...], tolerance: float, on_score: OnScore
 ) -> Generator[Sequence[Example], float, FewestExamples]:
     """Asks for the score of examples until it has found the fewest."""
     full = yield from _scored(examples, on_score)
@@ -121,7 +143,7 @@ def _search(
 
 
 def _scored(
-    subset: tuple[Example, ...], on_score: OnScore | None
+    subset: tuple[Example, ...], on_score: OnScore
 ) -> Generator[Sequence[Example], float, float]:
     given = yield subset
     if not is_finite(given):
@@ -130,8 +152,7 @@ def _scored(
             "score is a finite number."
         )
     score = float(given)
-    if on_score is not None:
-        on_score(len(subset), score)
+    on_score(len(subset), score)
     return score
 
 

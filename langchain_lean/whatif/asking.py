@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextvars import Context
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from langchain_lean.accounting.tracking import tracked
 from langchain_lean.accounting.usage import TokenUsage
 from langchain_lean.embeddings import local_embeddings
 from langchain_lean.errors import ConfigurationError
+from langchain_lean.progress import OnProgress, progress_bar
 from langchain_lean.whatif import answers, documents, history, models, prefix, wording
 from langchain_lean.whatif.costs import Change, Credit, combined
 from langchain_lean.whatif.options import Options
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
     from langchain_lean.accounting.ledger import TokenLedger
     from langchain_lean.whatif.traffic import Model
-
-Progress = Callable[[float], object]
-"""Told how much is done, from 0 to 1."""
 
 Tried = tuple[str, Change | str]
 """A lever, and what it changes; or why there is nothing to say about it."""
@@ -62,7 +60,7 @@ def what_if(
     tenant_by: str | None = None,
     tool_calls: bool = False,
     output_cap: int | None = None,
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
 ) -> WhatIf:
     """Say what each lever would have saved on the traffic a ledger recorded.
 
@@ -93,7 +91,8 @@ def what_if(
         tool_calls: Also cache answers that rest on what tools said.
         output_cap: Tokens an answer may have; what 95 % of the answers have at most if
             not given.
-        on_progress: Told how much is done, from 0 to 1.
+        on_progress: Told how much is done, from 0 to 1, in place of the bar that a
+            terminal or an open notebook shows after a second.
 
     Returns:
         What each lever saves by itself and in combination.
@@ -123,17 +122,16 @@ def what_if(
         output_cap=output_cap,
     )
     # Apart from the caller's context, so that what is only tried is in no ledger.
-    return Context().run(_answered, ledger, options, on_progress)
+    with progress_bar("Trying levers", on_progress) as told:
+        return Context().run(_answered, ledger, options, told)
 
 
-def _answered(
-    ledger: TokenLedger, options: Options, on_progress: Progress | None
-) -> WhatIf:
+def _answered(ledger: TokenLedger, options: Options, told: OnProgress) -> WhatIf:
     if tracked():
         raise ConfigurationError(_LISTENING)
     ledger.flush()  # counts are those of all that was learned, whenever one asks
     with tracing_context(enabled=False), exact():
-        trial = _Trial(ledger, options, on_progress)
+        trial = _Trial(ledger, options, told)
         if not trial.traffic.asking:
             return WhatIf()
         tried = dict(trial.levers())
@@ -168,21 +166,15 @@ def _shown(credit: Credit) -> Lever:
 class _Trial:
     """Levers tried on what a ledger recorded, each named once."""
 
-    def __init__(
-        self, ledger: TokenLedger, options: Options, on_progress: Progress | None
-    ) -> None:
+    def __init__(self, ledger: TokenLedger, options: Options, told: OnProgress) -> None:
         self._ledger, self._options = ledger, options
-        self._on_progress = on_progress or (lambda done: None)
+        self.told = told
         self.traffic = Traffic(ledger)
         if options.cheap_model is not None:  # raises where it has no price
             self.traffic.prices.cost(TokenUsage(input=1), *options.cheap_model)
         self._questions = Questions(self.traffic)
         self._steps = len(self.traffic.requests) + len(self.traffic.asking)
         self._taken = 0
-
-    def told(self, done: float) -> None:
-        """Say how much is done."""
-        self._on_progress(done)
 
     def levers(self) -> Iterator[Tried]:
         """The levers, in the order in which they work."""

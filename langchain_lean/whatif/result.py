@@ -89,7 +89,7 @@ class WhatIf:
             "calls": self.calls,
             "requests": self.requests,
             "tokens": self.tokens,
-            "spent_usd": _exact(self.spent),
+            "spent_usd": words.exact_money(self.spent),
             "unpriced_calls": self.unpriced,
             "levers": [
                 {
@@ -109,6 +109,9 @@ class WhatIf:
     def __str__(self) -> str:
         return words.as_text(self, narrowest=_NARROWEST)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> RenderResult:
@@ -127,12 +130,8 @@ class WhatIf:
         return {
             "calls": saved.calls,
             "tokens": saved.tokens,
-            "usd": _exact(saved.dollars),
+            "usd": words.exact_money(saved.dollars),
             "share": None if share is None else round(share, 4),
             "tokens_per_1000_calls": tokens,
-            "usd_per_1000_calls": _exact(dollars),
+            "usd_per_1000_calls": words.exact_money(dollars),
         }
-
-
-def _exact(dollars: Decimal) -> str:
-    return f"{dollars.normalize():f}"

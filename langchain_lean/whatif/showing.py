@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from langchain_lean.accounting.report import words
+from langchain_lean.accounting.report.html import paragraphs, table
 from langchain_lean.accounting.report.style import CSS
 from langchain_lean.accounting.report.svg import element
 from langchain_lean.whatif.costs import Saved
@@ -36,12 +37,9 @@ def fragment(found: WhatIf) -> str:
     parts = [element("h1", _TITLE)]
     parts.append(element("p", escape(" · ".join(_headline(found))), class_="lead"))
     if found.levers:
-        parts.append(_html_table(found))
+        parts.append(table(_TITLE, [("lever", *_COLUMNS), *_rows(found)]))
     assumed = (f"{name}: {said}" for name, said in _assumptions(found))
-    parts += [
-        element("p", escape(said), class_="note")
-        for said in (*assumed, *_left_out(found))
-    ]
+    parts.append(paragraphs([*assumed, *_left_out(found)]))
     return element("style", CSS) + element("div", *parts, class_="lean")
 
 
@@ -104,17 +102,3 @@ def _table(found: WhatIf) -> Table:
     for row in _rows(found):
         table.add_row(*row)
     return table
-
-
-def _html_table(found: WhatIf) -> str:
-    head = element("tr", *(element("th", n, scope="col") for n in ("lever", *_COLUMNS)))
-    body = (
-        element(
-            "tr",
-            element("th", escape(name), scope="row"),
-            *(element("td", escape(cell)) for cell in cells),
-        )
-        for name, *cells in _rows(found)
-    )
-    table = element("table", element("thead", head), element("tbody", *body))
-    return element("div", table, class_="scroll", tabindex=0, role="region")

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import assert_type
+from typing import Any, assert_type
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
+from matplotlib.figure import Figure
 
 from langchain_lean import (
     LeanError,
@@ -42,6 +43,9 @@ def ledger() -> None:
         ledger.feedback("run", good=True)
         entry = ledger.record(model="m", usage=TokenUsage(input=1))
         assert_type(entry, LedgerEntry)
+        assert_type(ledger.report().to_dict(), dict[str, Any])
+        assert_type(ledger.plot(), Figure)
+        ledger.plot("timeline").savefig("timeline.png")
         print(ledger.report(), config)
 
 

@@ -740,10 +740,10 @@ class TestCommand:
     ) -> None:
         """With the arms exchanged, the difference is called one, without a minus."""
         monkeypatch.setattr(
-            "langchain_lean.demo.naive_arm", lambda m, i, t: lean(i, m)(t)
+            "langchain_lean.demo.naive_arm", lambda m, i, t, f: lean(i, m)(t)
         )
         monkeypatch.setattr(
-            "langchain_lean.demo.lean_arm", lambda m, s, n, i, d, t: naive(i, m)(t)
+            "langchain_lean.demo.lean_arm", lambda m, s, n, i, d, t, f: naive(i, m)(t)
         )
         assert main(["--questions", "1"]) == 0
         printed, _ = capsys.readouterr()

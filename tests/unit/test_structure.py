@@ -22,6 +22,7 @@ FLOORS = (
         "models",
         "node",
         "own_run",
+        "progress",
         "redis_server",
         "showing",
         "embeddings",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 
@@ -113,6 +113,9 @@ class Report:
     def __str__(self) -> str:
         return words.as_text(self, narrowest=_NARROWEST)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> RenderResult:
@@ -132,6 +135,16 @@ class Report:
 
         return page(self)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as JSON values: dollars exact, as text, shares from 0 to 1.
+
+        Lines and levers have the names of the tables; `names` is how many a line
+        stands for. Users, nodes and models are given as far as the report shows them.
+        """
+        from langchain_lean.accounting.report.values import values
+
+        return values(self)
+
     def write_html(self, path: str | PathLike[str]) -> None:
         """Write the page of `to_html` into a file.
 
@@ -144,12 +157,15 @@ class Report:
         Path(path).write_text(self.to_html(), encoding="utf-8")
 
 
-def make_report(ledger: "TokenLedger", *, title: str = "langchain_lean") -> Report:
+def make_report(
+    ledger: "TokenLedger", *, title: str = "langchain_lean", timed: bool = True
+) -> Report:
     """Read a ledger, by its sums only, however many calls it holds.
 
     Args:
         ledger: The ledger.
         title: What stands at the head of the report.
+        timed: Also read the newest runs, for `latency`.
 
     Returns:
         The report as of now.
@@ -170,7 +186,7 @@ def make_report(ledger: "TokenLedger", *, title: str = "langchain_lean") -> Repo
         cheapest=_cheapest(groups),
         savings=ledger.savings(),
         unpriced_own=sum(own),
-        latency=tuple(_latency(ledger.timings())),
+        latency=tuple(_latency(ledger.timings())) if timed else (),
         notices=_most_frequent(ledger.store.noticed()),
     )
 

@@ -12,7 +12,16 @@ from langchain_lean.accounting.report.svg import Bar, Span, band, bars, element
 if TYPE_CHECKING:
     from langchain_lean.accounting.report.data import Line, Report
 
-_KINDS = {"against": "prose", "": "remark"}
+_KINDS = {
+    "against": "prose",
+    **dict.fromkeys(("known", "node", ""), "remark"),
+}
+
+
+class Markup(str):
+    """A cell that is HTML already; every other one is text."""
+
+    __slots__ = ()
 
 
 def page(report: "Report") -> str:
@@ -57,35 +66,36 @@ def _parts(report: "Report") -> Iterator[str]:
         yield element("p", escape(words.NOTHING_YET), class_="lead")
         return
     yield element("p", escape(" · ".join(rest)), class_="lead")
-    yield _figures(report)
-    yield _paragraphs(words.provider_cache(report))
-    yield _paragraphs([" · ".join(words.remarks(report)), *words.notices(report)])
+    yield figures(report)
+    yield paragraphs(words.provider_cache(report))
+    yield paragraphs([" · ".join(words.remarks(report)), *words.notices(report)])
     yield _tokens(report)
     yield _costs("model", report.models)
     yield _savings(report)
-    yield _paragraphs(words.hit_rates(report))
+    yield paragraphs(words.hit_rates(report))
     yield _costs("node", report.nodes)
     yield _costs("user", report.users)
     yield _latency(report)
 
 
-def _paragraphs(texts: Iterable[str]) -> str:
+def paragraphs(texts: Iterable[str]) -> str:
+    """Small print, a paragraph for each text that says something."""
     return "".join(element("p", escape(t), class_="note") for t in texts if t)
 
 
-def _figures(report: "Report") -> str:
+def figures(report: "Report") -> str:
     """The few figures everything else explains."""
     usage = report.total.usage
-    figures = [("spent", *words.spent(report))]
+    shown = [("spent", *words.spent(report))]
     if words.levered(report):
-        figures.append(("without the levers", *words.without(report)))
-        figures.append(("saved", *words.saved(report)))
+        shown.append(("without the levers", *words.without(report)))
+        shown.append(("saved", *words.saved(report)))
     cached = f"{words.count(usage.cache_read)} from the provider's cache"
-    figures += [
+    shown += [
         ("input tokens", words.count(usage.input), cached if usage.cache_read else ""),
         ("output tokens", words.count(usage.output), ""),
     ]
-    return element("dl", *(_figure(*figure) for figure in figures), class_="figures")
+    return element("dl", *(_figure(*figure) for figure in shown), class_="figures")
 
 
 def _figure(name: str, value: str, note: str) -> str:
@@ -130,7 +140,7 @@ def _costs(what: str, lines: "Sequence[Line]") -> str:
     ]
     heading = f"Cost by {what}"
     plot = bars(heading, _described(rows), rows)
-    return _section(heading, plot, _table(heading, words.table(what, lines)))
+    return _section(heading, plot, table(heading, words.table(what, lines)))
 
 
 def _kind(line: "Line") -> str:
@@ -156,7 +166,7 @@ def _savings(report: "Report") -> str:
         cells.append(("their own cost", "", cost, "", ""))
     heading = "Savings by lever"
     plot = bars(heading, _described(rows), rows) + _kinds("exact", "counterfactual")
-    return _section(heading, plot, _table(heading, cells))
+    return _section(heading, plot, table(heading, cells))
 
 
 def _latency(report: "Report") -> str:
@@ -175,7 +185,7 @@ def _latency(report: "Report") -> str:
         for row in report.latency
     ]
     plot = bars("Latency", _described(rows), rows) + _kinds("p50", "p95")
-    return _section("Latency", plot, _table("Latency", words.times(report.latency)))
+    return _section("Latency", plot, table("Latency", words.times(report.latency)))
 
 
 def _kinds(solid: str, pale: str) -> str:
@@ -201,8 +211,13 @@ def _section(heading: str, *columns: str) -> str:
     return element("section", element("h2", heading), body)
 
 
-def _table(label: str, rows: Sequence[tuple[str, ...]]) -> str:
-    """A table in a box of its own, which scrolls when it is too wide."""
+def table(label: str, rows: Sequence[tuple[str, ...]]) -> str:
+    """A table in a box of its own, which scrolls when it is too wide.
+
+    Args:
+        label: What it is called.
+        rows: The names of its columns, then its cells, each row's name first.
+    """
     names = rows[0]
     kinds = ["name", *(_KINDS.get(name, "number") for name in names[1:])]
     head = (
@@ -214,7 +229,7 @@ def _table(label: str, rows: Sequence[tuple[str, ...]]) -> str:
             "tr",
             element("th", escape(row[0]), scope="row"),
             *(
-                element("td", escape(value), class_=kind)
+                element("td", _cell(value), class_=kind)
                 for value, kind in zip(row[1:], kinds[1:], strict=True)
             ),
         )
@@ -228,3 +243,7 @@ def _table(label: str, rows: Sequence[tuple[str, ...]]) -> str:
     return element(
         "div", table, class_="scroll", tabindex=0, role="region", aria_label=label
     )
+
+
+def _cell(value: str) -> str:
+    return value if isinstance(value, Markup) else escape(value)

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from html import escape
 from typing import NamedTuple
 
+from langchain_lean.accounting.report import words
+
 _ROW = 44
 _BAR = 8
 _BAND = 32
+_METER = 96
 
 
 class Span(NamedTuple):
@@ -81,6 +84,24 @@ def band(title: str, description: str, spans: Sequence[tuple[str, Span]]) -> str
     return _plot("band", title, description, _BAND, *drawn)
 
 
+def meter(description: str, spans: Sequence[Span]) -> str:
+    """A bar that is small enough for a cell of a table.
+
+    Args:
+        description: What it shows, with its figures.
+        spans: Its pieces.
+    """
+    return element(
+        "svg",
+        element("title", escape(description)),
+        _rect(Span(0, 1, "rail"), 0, _BAR),
+        *(_rect(span, 0, _BAR) for span in spans if span.length > 0),
+        role="img",
+        width=_METER,
+        height=_BAR,
+    )
+
+
 def _plot(kind: str, title: str, description: str, height: int, *drawn: str) -> str:
     return element(
         "svg",
@@ -95,20 +116,15 @@ def _plot(kind: str, title: str, description: str, height: int, *drawn: str) -> 
 
 
 def _row(top: int, row: Bar) -> str:
-    label = element("text", escape(_short(row.label)), y=15)
+    label = element("text", escape(words.short(row.label)), y=15)
     return element(
         "g",
         element("title", escape(f"{row.label}: {row.value}")),
-        element("svg", label, y=top, width="56%", height=20),  # cuts off what is wide
+        element("svg", label, y=top, width="60%", height=20),  # cuts off what is wide
         element("text", escape(row.value), class_="value", x="100%", y=top + 15),
         _rect(Span(0, 1, "rail"), top + 22, _BAR),
         *(_rect(span, top + 22, _BAR) for span in row.spans if span.length > 0),
     )
-
-
-def _short(label: str) -> str:
-    """A label without its middle, where it is long: ids differ at their ends."""
-    return label if len(label) <= 25 else f"{label[:11]}…{label[-13:]}"
 
 
 def _rect(span: Span, top: int, height: int) -> str:

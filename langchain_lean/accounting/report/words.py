@@ -4,12 +4,14 @@ import shutil
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from io import StringIO
-from itertools import islice
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from langchain_lean.accounting.entry import Totals
+from langchain_lean.accounting.prices.cost import exact
 
 if TYPE_CHECKING:
     from langchain_lean.accounting.report.data import Latency, Line, Report
@@ -53,6 +55,32 @@ def money(amount: Decimal) -> str:
     if 0 < size < 1:
         places = 3 if size >= _CENT else 2 - size.adjusted()
     return f"{'-' if amount < 0 else ''}${size:,.{places}f}"
+
+
+def exact_money(amount: Decimal) -> str:
+    """Dollars to the last digit as JSON values give them, without a dollar sign."""
+    with exact():
+        return f"{amount.normalize() + 0:f}"
+
+
+def short(name: str) -> str:
+    """A name without its middle, where it is wide: ids differ at their ends."""
+    if sum(map(_width, name)) <= 25:
+        return name
+    return f"{_fitting(name, 11)}…{_fitting(name[::-1], 13)[::-1]}"
+
+
+def _fitting(name: str, room: float) -> str:
+    """The start of a name, as much as fits."""
+    taken = accumulate(map(_width, name))
+    return name[: sum(width <= room for width in taken)]
+
+
+def _width(letter: str) -> float:
+    """How wide a letter is where most are 1 wide, as sans-serif fonts draw it."""
+    if letter in "mMW@%" or cell_len(letter) > 1:
+        return 1.7
+    return 1.25 if letter.isupper() else cell_len(letter)
 
 
 def count(number: int) -> str:

@@ -78,6 +78,11 @@ class SQLiteStorage(Storage):
         self._reserved = 0
         keep_until_exit(self._file, early=False)
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._file.path
+
     def read(self, key: str) -> Counter:
         """How a counter stands; nothing where there is none."""
         with self._file.transaction() as connection:

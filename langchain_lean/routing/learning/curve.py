@@ -193,13 +193,11 @@ def _draw(
     Raises:
         ConfigurationError: If matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import PercentFormatter
-    except ImportError:
-        msg = "A plot needs matplotlib: pip install 'langchain-lean-ai[notebooks]'."
-        raise ConfigurationError(msg) from None
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    from matplotlib.ticker import PercentFormatter
+
+    from langchain_lean.accounting.report.figure import NotebookFigure
+
+    figure = NotebookFigure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.add_subplot()
     ends = [*named.values()][:2]
     axes.plot(*zip(*ends, strict=True), ":", color=_GREY, label="random")

@@ -1,5 +1,6 @@
 """What a ledger's report says, and how it stands in the terminal."""
 
+import json
 from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,6 +17,7 @@ from langchain_lean.accounting.entry import LedgerEntry, Step
 from langchain_lean.accounting.ledger import TokenLedger
 from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.report.data import make_report
+from langchain_lean.accounting.report.words import exact_money
 from langchain_lean.accounting.reporting import report_notice, report_saving
 from langchain_lean.accounting.store import Batch, MemoryStore
 from langchain_lean.accounting.usage import TokenUsage
@@ -405,6 +407,91 @@ class TestAnEmptyLedger:
         assert 'config={"callbacks": [ledger]}' in text
         assert "`with track(ledger):`" in text
         assert "$" not in text
+
+
+class TestAsJson:
+    def test_has_the_figures_by_name_and_dollars_to_the_last_digit(self, desk):
+        found = desk.report().to_dict()
+        assert json.loads(json.dumps(found)) == found
+        assert {name: found[name] for name in found if name.endswith("_usd")} == {
+            "spent_usd": "0.52",
+            "without_levers_usd": "2.42",
+            "saved_usd": "1.9",
+            "saved_exact_usd": "0.42",
+            "saved_counterfactual_usd": "1.5",
+            "levers_own_cost_usd": {"judge": "0.02"},
+            "provider_cache_saved_usd": "0",
+        }
+        assert found["calls"] == 4
+        assert found["input_tokens"] == 140_000
+        assert found["output_tokens"] == 55_000
+        assert found["model_seconds"] == 7.0
+        assert found["cheapest_model_share"] == 0.6667
+
+    def test_gives_models_nodes_and_users_as_the_tables_do(self, desk):
+        found = desk.report().to_dict()
+        assert [line["name"] for line in found["models"]] == ["strong", "cheap"]
+        assert [line["name"] for line in found["users"]] == ["ada", "bob", "(nobody)"]
+        assert found["user_count"] == 2
+        assert found["nodes"] == []
+        assert found["models"][0] == {
+            "name": "strong",
+            "names": 1,
+            "calls": 1,
+            "input_tokens": 20_000,
+            "cached_input_tokens": 0,
+            "output_tokens": 5_000,
+            "spent_usd": "0.3",
+            "unpriced_calls": 0,
+            "model_seconds": 3.0,
+            "calls_by_flag": {},
+        }
+
+    def test_tells_what_each_lever_saved_and_against_what(self, desk):
+        routing, cache = desk.report().to_dict()["levers"]
+        assert (routing["name"], cache["name"]) == ("routing", "cache")
+        assert routing["saved_usd"] == routing["saved_counterfactual_usd"] == "1.5"
+        assert routing["baselines"] == ["strong for the same tokens"]
+        assert cache["saved_exact_usd"] == "0.42"
+        assert cache["times"] == 1
+
+    def test_tells_what_is_missing_from_the_sums(self):
+        ledger = ledger_of(entry("my-llm", failed=True), entry("my-llm", source="j"))
+        save(ledger, "cache", dollars="1", kind="exact", model="my-llm")
+        found = ledger.report().to_dict()
+        assert found["unpriced_calls"] == 2
+        assert found["calls_by_flag"] == {"unpriced": 2, "failed": 1}
+        assert found["levers_own_unpriced_calls"] == 1
+        assert found["levers"][0]["unpriced_savings"] == 1
+
+    def test_tells_parts_latency_and_notices(self):
+        ledger = TokenLedger(prices=PRICES)
+        ledger.record(
+            model="cheap", usage=TokenUsage(input=750, output=250), seconds=2.0
+        )
+        tell(ledger, times=2)
+        found = ledger.report(title="Help desk").to_dict()
+        assert found["title"] == "Help desk"
+        assert found["tokens_by_part"]["question"] == {"tokens": 750, "share": 0.75}
+        row = {"part": "generation", "p50_seconds": 2.0, "p95_seconds": 2.0, "runs": 1}
+        assert row in found["latency"]
+        reason = "a retriever failed: OSError"
+        notice = {"lever": "retriever", "action": "skipped", "reason": reason}
+        assert found["notices"] == [{**notice, "count": 2}]
+
+    def test_of_an_empty_ledger_has_the_same_names(self, desk):
+        assert TokenLedger().report().to_dict().keys() == desk.report().to_dict().keys()
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        amount=st.decimals(
+            min_value=-(10**12), max_value=10**12, allow_nan=False, places=12
+        )
+    )
+    def test_dollars_are_read_back_as_they_were(self, amount):
+        said = exact_money(amount)
+        assert Decimal(said) == amount
+        assert "E" not in said
 
 
 class TestReading:

@@ -295,6 +295,88 @@ class TestInANotebook:
         assert "id" not in {name for _, name, _ in Page(report.to_html()).attributes}
 
 
+def ledger_with(*entries, savings=(), store="memory://"):
+    ledger = TokenLedger(store, prices=PRICES)
+    ledger.store.add(Batch(entries=entries))
+    for lever, tokens in savings:
+        usage = TokenUsage(input=tokens)
+        report_saving(
+            lever, avoided=usage, model="cheap", kind="exact", callbacks=ledger
+        )
+    return ledger
+
+
+class TestALedgerInANotebook:
+    def test_shows_its_sums_and_its_newest_calls(self):
+        ledger = ledger_with(
+            entry(run_id="1", node="draft"),
+            entry(run_id="2", model="my-llm", failed=True),
+            savings=[("cache", 300_000)],
+        )
+        page = Page(ledger._repr_html_())
+        page.texts = [text for text in page.texts if text.strip()]
+        assert page.texts[:2] == ["TokenLedger", "2 calls · 4.0 s in models"]
+        for figure in ("spent", "$0.120", "saved", "$0.300", "160.0k", "40.0k"):
+            assert figure in page.texts
+        first = page.texts.index("my-llm")
+        assert page.texts[first:] == [
+            *("my-llm", "unpriced", "100,000 tokens", "80.0k", "-", "20.0k"),
+            *("2.0 s", "2026-11-22 00:00:00", "failed"),
+            *("cheap", "draft", "$0.120", "100,000 tokens", "80.0k", "-", "20.0k"),
+            *("2.0 s", "2026-11-22 00:00:00", "input", "cached", "output"),
+        ]
+
+    def test_shows_ten_calls_the_newest_first(self):
+        calls = [entry(run_id=f"{n}", model=f"model {n}") for n in range(12)]
+        texts = Page(ledger_with(*calls)._repr_html_()).texts
+        models = [text for text in texts if text.startswith("model ")]
+        assert models == [f"model {n}" for n in range(11, 1, -1)]
+
+    def test_bars_are_as_long_as_the_tokens_of_the_largest_call(self):
+        usage = TokenUsage(input=80, cache_read=20, output=20)
+        calls = [entry(run_id="1", usage=usage)]
+        calls.append(entry(run_id="2", usage=TokenUsage(input=25)))
+        html = ledger_with(*calls)._repr_html_()
+        assert widths(html, "accent") == [25.0, 60.0]
+        assert widths(html, "pale") == [20.0]
+        assert widths(html, "output") == [20.0]
+
+    def test_leaves_out_columns_with_nothing_in_them(self):
+        page = Page(ledger_with(entry())._repr_html_())
+        assert "node" not in page.texts
+        assert len(page.values("th", "scope")) == 9
+
+    def test_empty_says_how_to_attach_it(self):
+        texts = Page(TokenLedger()._repr_html_()).texts
+        assert any("Nothing has been recorded yet" in text for text in texts)
+
+    def test_of_which_only_savings_are_known_shows_these(self):
+        page = Page(ledger_with(savings=[("cache", 300_000)])._repr_html_())
+        assert "$0.300" in page.texts
+        assert "table" not in page.tags
+
+    @settings(max_examples=40, deadline=None)
+    @given(model=HOSTILE, node=HOSTILE, user=HOSTILE)
+    def test_shows_names_as_text_and_never_as_markup(self, model, node, user):
+        ledger = ledger_with(entry(model=model, node=node, user_id=user))
+        page = Page(ledger._repr_html_())
+        assert set(page.tags) <= KNOWN | {"div"}
+        assert not [n for _, n, _ in page.attributes if n.startswith(("on", "style"))]
+
+    def test_that_was_closed_shows_what_it_holds(self, tmp_path):
+        ledger = ledger_with(entry(), store=f"sqlite:///{tmp_path}/lean.db")
+        ledger.close()
+        assert "$0.120" in Page(ledger._repr_html_()).texts
+
+    def test_that_is_damaged_says_so_in_place_of_its_figures(self, tmp_path):
+        ledger = ledger_with(entry(), store=f"sqlite:///{tmp_path}/lean.db")
+        ledger.close()
+        (tmp_path / "lean.db").write_bytes(b"<script>" * 1_000)
+        page = Page(ledger._repr_html_())
+        assert any("is damaged or no SQLite file" in text for text in page.texts)
+        assert "script" not in page.tags
+
+
 def _luminance(color):
     digits = color if len(color) == 6 else "".join(2 * digit for digit in color)
     channels = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]

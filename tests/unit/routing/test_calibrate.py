@@ -472,6 +472,8 @@ class TestCurve:
     def test_without_matplotlib_it_says_what_to_install(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        drawing = "langchain_lean.accounting.report.figure"
+        monkeypatch.delitem(sys.modules, drawing, raising=False)
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
         with pytest.raises(ConfigurationError, match=r"langchain-lean-ai\[notebooks\]"):
             curve(Scored(), STRONG)
