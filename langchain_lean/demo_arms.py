@@ -162,7 +162,7 @@ def lean_arm(
         strong,
         retriever=retriever.with_lexical(documents),
         tools=[signature],
-        cache=SemanticCache(local_embeddings(), tool_calls=True),
+        cache=SemanticCache(local_embeddings(), tool_calls=True, **_clocks(time)),
         memory=memory,
         verify=AnswerChecks(checks=[names_no_part]),
         system_prompt=_RULES,
@@ -192,16 +192,17 @@ def _arm(
     name: str, graph: LeanGraph, time: SimulatedTime | None, file: Path | None
 ) -> Arm:
     prices = PriceBook().with_price(EMBEDDINGS, input=0, output=0)
-    clocks: dict[str, Any] = (
-        {} if time is None else {"clock": time.clock, "timer": time.timer}
-    )
     ledger = TokenLedger(
         "memory://" if file is None else SQLiteStore(file),
         prices=prices,
         keep_text=file is not None,
-        **clocks,
+        **_clocks(time),
     )
     return Arm(name, graph, ledger)
+
+
+def _clocks(time: SimulatedTime | None) -> dict[str, Any]:
+    return {} if time is None else {"clock": time.clock, "timer": time.timer}
 
 
 async def run_arm(

@@ -109,6 +109,8 @@ class SemanticCache(BaseCache):
         prices: What hits save; those of `PriceBook()` by default. The table is loaded
             at construction, which takes half a second.
         clock: Seconds since the epoch, for tests.
+        timer: Seconds that only go forward, by which a model takes the time that a hit
+            saves.
 
     Raises:
         ConfigurationError: If something of this makes no sense.
@@ -141,6 +143,7 @@ class SemanticCache(BaseCache):
         namespace: str = "lean",
         prices: PriceBook | None = None,
         clock: Callable[[], float] | None = None,
+        timer: Callable[[], float] = time.perf_counter,
     ) -> None:
         _check(embeddings, verify, on_error, tenant_by)
         _check_vetoes(vetoes)
@@ -173,6 +176,7 @@ class SemanticCache(BaseCache):
             ttl=ttl,
             raises=on_error == "raise",
             clock=clock or time.time,
+            timer=timer,
         )
         self._pending = Pending()
         self._flights: Flights[Hit] = Flights()

@@ -7,9 +7,8 @@ verifier, and is sent what that gave.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -87,6 +86,7 @@ class Lookups:
         ttl: How long an answer is kept, in seconds.
         raises: Whether a store or embeddings that fail raise.
         clock: Seconds since the epoch.
+        timer: Seconds that only go forward.
         health: Whether it works.
     """
 
@@ -103,6 +103,7 @@ class Lookups:
     ttl: float | None
     raises: bool
     clock: Callable[[], float]
+    timer: Callable[[], float]
     health: Health = field(default_factory=Health)
 
     def asked(
@@ -153,8 +154,10 @@ class Lookups:
         except Exception as error:
             self._failed("be read, and the model is asked", error)
             reason = f"the cache failed: {type(error).__name__}"
-            return Miss(reason=reason, failed=True)
+            return Miss(reason=reason, failed=True, started=self.timer())
         self.health.works("be read, and the model is asked")
+        if isinstance(found, Miss):
+            return replace(found, started=self.timer())
         return found
 
     def keep(
@@ -190,7 +193,7 @@ class Lookups:
             answers=answers,
             model=model,
             provider=provider,
-            seconds=time.perf_counter() - miss.started,
+            seconds=self.timer() - miss.started,
             stored=self.clock(),
         )
         if miss.failed or not self.keeping.keeps(answers, streamed=streamed):

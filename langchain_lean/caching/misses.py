@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from langchain_core.messages import AIMessage
 
@@ -25,7 +24,7 @@ class Miss:
         near: What is nearest to it.
         decision: What was decided where answers are accepted by a learned rule.
         failed: The cache itself failed, and is not asked to keep anything.
-        started: When the look-up ended, by a monotonic clock, in seconds.
+        started: When the look-up ended, in seconds of the cache's timer.
     """
 
     reason: str
@@ -33,7 +32,7 @@ class Miss:
     near: Sequence[Near] = ()
     decision: Decision | None = None
     failed: bool = False
-    started: float = field(default_factory=time.perf_counter)
+    started: float = 0.0
 
     def mark(self, message: AIMessage) -> None:
         """Say on a fresh answer that the cache had none, and why.

@@ -711,6 +711,19 @@ class TestTheLedger:
         assert saved.baselines
         assert "cache answered 50 % of 4 requests" in str(ledger.report())
 
+    async def test_a_hit_saves_the_seconds_that_the_model_took(self, ask: Ask) -> None:
+        timer = Clock()
+
+        def slow(messages: Any) -> str:
+            timer.now += 3
+            return "after three seconds"
+
+        asked = model(slow, cache=semantic(timer=timer))
+        with track(TokenLedger()) as ledger:
+            for question in (CARD, CARD, CARD_TOO):
+                await ask(asked, question)
+        assert ledger.savings().levers["cache"].seconds == 6
+
     async def test_the_embeddings_of_a_provider_are_the_cache_s_own_cost(
         self, ask: Ask
     ) -> None:
