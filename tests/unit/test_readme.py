@@ -23,6 +23,10 @@ TEXTS = {
 
 
 COMMANDS = {"demo", "report", "whatif", "prices", "budget"}
+APPLICATION = ("from langchain_lean.testing import", "from fastapi import")
+ASKED = (
+    "import app, asyncio; asyncio.run(app.ask(app.Question(text='Hello', user='ada')))"
+)
 
 
 def snippets(text: str) -> list[str]:
@@ -134,18 +138,22 @@ def test_every_command_line_runs_as_it_is_written(tmp_path: Path) -> None:
     commands = [shlex.split(line, comments=True) for line in lines]
     commands.sort(key=lambda command: command[0] != "demo")  # it makes the ledger
     assert {command[0] for command in commands} == COMMANDS
-    [application] = [code for code in snippets(README) if "FastAPI()" in code]
-    (tmp_path / "app.py").write_text(application, encoding="utf-8")
+    parts = [code for code in snippets(README) if code.startswith(APPLICATION)]
+    (tmp_path / "app.py").write_text("\n".join(parts), encoding="utf-8")
+    in_python(["-c", ASKED], tmp_path)
     for command in commands:
-        done = subprocess.run(
-            [sys.executable, "-m", "langchain_lean", *command],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, (command, done.stderr)
-        assert done.stdout, command
+        in_python(["-m", "langchain_lean", *command], tmp_path)
+
+
+def in_python(arguments: list[str], folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, (arguments, done.stderr)
 
 
 def test_every_target_it_names_is_there() -> None:
