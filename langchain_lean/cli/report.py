@@ -50,15 +50,14 @@ def main(arguments: Sequence[str], *, prog: str) -> int:
     options = read.parse_args(arguments)
 
     from langchain_lean.accounting.entry import check_fields
-    from langchain_lean.accounting.ledger import TokenLedger
-    from langchain_lean.accounting.store import SQLiteStore
+    from langchain_lean.cli.ledgers import opened
     from langchain_lean.cli.output import Page, show, show_json, tell
 
     check_fields(options.by)
     path = existing(options.path, "ledger")
     if options.html and options.html.exists() and options.html.samefile(path):
         read.error("--html names the ledger itself, which it would replace")
-    with TokenLedger(SQLiteStore(path)) as ledger:
+    with opened(path) as ledger:
         report = ledger.report(title=options.title)
         by = {field: ledger.totals(by=field) for field in options.by}
     if options.html:

@@ -50,13 +50,12 @@ def main(arguments: Sequence[str], *, prog: str) -> int:
         read.error("--acceptance is about the answers of --cheap MODEL; give that, too")
     path = existing(path, "ledger")
 
-    from langchain_lean.accounting.ledger import TokenLedger
-    from langchain_lean.accounting.store import SQLiteStore
+    from langchain_lean.cli.ledgers import opened
     from langchain_lean.cli.models import priced_model
     from langchain_lean.cli.output import show, show_json
     from langchain_lean.whatif import what_if
 
-    with TokenLedger(SQLiteStore(path)) as ledger:
+    with opened(path) as ledger:
         if "cheap" in given:
             given["cheap"] = priced_model(given["cheap"], ledger.prices)
         try:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from threading import Event, Thread
 
@@ -30,6 +31,20 @@ def test_json_is_the_report_as_values(run: Run, recorded: Path) -> None:
     ran = run("report", recorded, "--json")
     assert ran.json == values
     assert ran.err == ""
+
+
+@pytest.mark.parametrize("others_write", [False, True])
+def test_a_ledger_that_may_not_be_written_is_read_all_the_same(
+    run: Run, recorded: Path, monkeypatch: pytest.MonkeyPatch, others_write: bool
+) -> None:
+    usual = run("report", recorded).out
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with closing(sqlite3.connect(recorded)) as writer:
+        if others_write:
+            writer.execute("INSERT INTO feedback VALUES ('run', 1)")
+        before = recorded.read_bytes()
+        assert run("report", recorded).out == usual
+        assert recorded.read_bytes() == before
 
 
 def test_by_adds_a_table_of_a_field_the_dearest_first(run: Run, recorded: Path) -> None:
