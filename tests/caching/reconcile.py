@@ -35,7 +35,7 @@ def lost_entries(url: str) -> Reconciled:
 
     Some are asked before, so that there is something to find.
     """
-    cache = shared_cache(url, patient=True)
+    cache = shared_cache(url)
     store, model = cache.store, cache.model(answering(lambda _: "It is on its way."))
     for tenant in TENANTS:
         with scope(user_id=tenant):

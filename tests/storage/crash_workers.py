@@ -47,6 +47,9 @@ def spend(url: str, limit: int, made: Path) -> None:
 
 def main(url: str, limit: str, folder: str, processes: str) -> None:
     """Fork the processes, print their ids, and wait for them."""
+    # What a first call imports takes half a second: once, not in every process.
+    model = ScriptedChatModel(responses=["Yes."])
+    model.invoke("Is it?", {"callbacks": [shared_guard("memory://", 1)]})
     pids = []
     for number in range(int(processes)):
         pid = os.fork()

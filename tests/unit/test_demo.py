@@ -839,7 +839,7 @@ class TestCommand:
             assert vars(small("bedrock"))["model_id"] == SMALL["bedrock"]
         assert vars(strong_model("bedrock", CLAUDE))["model_id"] == CLAUDE
 
-    @pytest.mark.usefixtures("_no_aws")
+    @pytest.mark.usefixtures("_indexed", "_no_aws")
     @pytest.mark.parametrize("provider", ["openai", "bedrock"])
     def test_a_provider_that_refuses_is_quoted(
         self,
@@ -882,6 +882,7 @@ class TestCommand:
         assert ended.value.code == 2
         assert "error: " in capsys.readouterr().err
 
+    @pytest.mark.usefixtures("_indexed")
     def test_a_page_that_cannot_be_written_is_said(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:

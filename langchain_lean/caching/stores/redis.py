@@ -13,8 +13,9 @@ from langchain_lean.redis_server.server import Server, Use
 from langchain_lean.vectors import Floats
 
 _UPKEEP = 2.0
-"""Seconds a command of `invalidate` and `clear` may take, for which no user waits: to
-free a set of 100,000 vectors takes Redis 0.1 seconds, in which it does nothing else."""
+"""Seconds a command of `invalidate` and `clear` may take, or `timeout` if that is more;
+no user waits for them. To free a set of 100,000 vectors takes Redis 0.1 seconds, in
+which it does nothing else."""
 
 
 class RedisCacheStore(CacheStore):
@@ -61,8 +62,9 @@ class RedisCacheStore(CacheStore):
         )
         breaker = Breaker(monotonic)
         self._clients = LimitedClients(Server(url, use), timeout, breaker)
-        patient = Server(url, replace(use, seconds=_UPKEEP))
-        self._upkeep = LimitedClients(patient, _UPKEEP, breaker)
+        upkeep = max(timeout, _UPKEEP)
+        patient = Server(url, replace(use, seconds=upkeep))
+        self._upkeep = LimitedClients(patient, upkeep, breaker)
         self._commands = Commands(namespace, max_entries, clock)
 
     def get(self, partition: str, key: str) -> str | None:

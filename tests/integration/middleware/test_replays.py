@@ -140,6 +140,17 @@ def _sorted(options: Any) -> dict[str, Any]:
     return {**options, "tools": sorted(tools, key=lambda t: str(t["function"]["name"]))}
 
 
+_BARE: dict[tuple[Run, int], Any] = {}
+
+
+async def played_bare(run: Run, script: Sequence[Any], options: dict[str, Any]) -> Any:
+    """`played` without middleware, once for all stacks."""
+    key = (run, id(script))
+    if key not in _BARE:
+        _BARE[key] = await played(run, script, lambda _: [], **options)
+    return _BARE[key]
+
+
 @each_stack
 @each_script
 @both
@@ -149,7 +160,7 @@ async def test_a_script_is_played_as_without_it(
     options: dict[str, Any],
     stack: Callable[[Any], Middleware],
 ) -> None:
-    bare = await played(run, script, lambda _: [], **options)
+    bare = await played_bare(run, script, options)
     lean = await played(run, script, stack, **options)
     assert lean[0] == bare[0]
     assert lean[1] == bare[1]
@@ -161,7 +172,7 @@ async def test_a_script_is_played_as_without_it(
 async def test_all_together_leave_a_script_alone_in_every_way(
     run: Run, script: Sequence[Any], options: dict[str, Any]
 ) -> None:
-    bare = await played(run, script, lambda _: [], **options)
+    bare = await played_bare(run, script, options)
     assert await played(run, script, all_of, **options) == bare
 
 

@@ -191,11 +191,11 @@ class TestWhereTheBuiltInHandlerIsWrong:
         self, ledger: TokenLedger
     ) -> None:
         async def ask(question: str) -> str:
-            slow = SlowModel()
+            slow = SlowModel(limit=limit)
             return str((await slow.ainvoke(question)).content)
 
         with pytest.raises(asyncio.TimeoutError):
-            async with asyncio.timeout(0.01):
+            async with asyncio.timeout(None) as limit:
                 await RunnableLambda(ask).ainvoke("q", {"callbacks": [ledger]})
         entry = only(ledger)
         assert (entry.abandoned, entry.estimated, entry.failed) == (True, True, False)
@@ -206,8 +206,8 @@ class TestWhereTheBuiltInHandlerIsWrong:
         self, ledger: TokenLedger, clock: Clock
     ) -> None:
         with pytest.raises(asyncio.TimeoutError):
-            async with asyncio.timeout(0.01):
-                await SlowModel().ainvoke("q", {"callbacks": [ledger]})
+            async with asyncio.timeout(None) as limit:
+                await SlowModel(limit=limit).ainvoke("q", {"callbacks": [ledger]})
         assert list(ledger.entries()) == []
         clock.now += ledger.abandon_after + 1
         assert only(ledger).abandoned
@@ -216,8 +216,8 @@ class TestWhereTheBuiltInHandlerIsWrong:
         self, ledger: TokenLedger
     ) -> None:
         async def request() -> None:
-            async with asyncio.timeout(0.01):
-                await SlowModel().ainvoke("q", {"callbacks": [ledger]})
+            async with asyncio.timeout(None) as limit:
+                await SlowModel(limit=limit).ainvoke("q", {"callbacks": [ledger]})
 
         (error,) = await asyncio.gather(request(), return_exceptions=True)
         assert isinstance(error, TimeoutError)
@@ -1023,7 +1023,9 @@ def result(message: AIMessage) -> LLMResult:
 
 
 class SlowModel(BaseChatModel):
-    """Answers only when it is cancelled, that is never."""
+    """Never answers; the time that is left for it ends as soon as it is asked."""
+
+    limit: Any = None
 
     @property
     def _llm_type(self) -> str:
@@ -1033,6 +1035,7 @@ class SlowModel(BaseChatModel):
         raise NotImplementedError
 
     async def _agenerate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        self.limit.reschedule(0)
         await asyncio.Event().wait()
         raise AssertionError
 

@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -419,8 +420,7 @@ class TestSQLiteStore(StoreContract):
     def test_processes_that_open_a_file_of_the_first_version_at_once_all_get_it(
         self, path: Path
     ) -> None:
-        context = multiprocessing.get_context("spawn")
-        with context.Pool(4) as pool:
+        with processes().Pool(4) as pool:
             for attempt in range(5):
                 old = path.with_name(f"{attempt}.db")
                 make_first_version(old)
@@ -478,9 +478,8 @@ class TestSQLiteStore(StoreContract):
             TokenLedger(url)
 
     def test_two_processes_write_one_file_and_lose_nothing(self, path: Path) -> None:
-        context = multiprocessing.get_context("spawn")
         writers = [
-            context.Process(target=write_calls, args=(path, name))
+            processes().Process(target=write_calls, args=(path, name))
             for name in ("a", "b")
         ]
         for writer in writers:
@@ -524,8 +523,7 @@ class TestSQLiteStore(StoreContract):
     def test_processes_that_open_a_new_file_at_once_all_get_it(
         self, path: Path
     ) -> None:
-        context = multiprocessing.get_context("spawn")
-        with context.Pool(4) as pool:
+        with processes().Pool(4) as pool:
             for attempt in range(5):
                 new = path.with_name(f"{attempt}.db")
                 pool.map(open_ledger, [new] * 4, chunksize=1)
@@ -677,6 +675,16 @@ while True:
         time.sleep(60)
     time.sleep(0.001)
 """
+
+
+def processes() -> ForkServerContext:
+    """Starts processes from one that has imported this file and opened nothing.
+
+    A spawned process takes a second to import it.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 def write_few_calls(path: Path) -> None:
