@@ -1,6 +1,7 @@
 """What a ledger keeps of a call: plain values, nothing that acts."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -195,6 +196,24 @@ class Totals:
     anatomy: Anatomy = Anatomy()
     flags: dict[str, int] = field(default_factory=dict)
 
+    @classmethod
+    def together(cls, parts: Iterable["Totals"]) -> "Totals":
+        """The sums over several groups of calls."""
+        parts = list(parts)
+        flags: Counter[str] = Counter()
+        for part in parts:
+            flags.update(part.flags)
+        counts: dict[str, Any] = _column_sums(COUNTS, (p.usage for p in parts))
+        return cls(
+            calls=sum(part.calls for part in parts),
+            usage=TokenUsage(**counts),
+            cost=sum((part.cost for part in parts), Decimal(0)),
+            seconds=sum(part.seconds for part in parts),
+            cache_saved=sum((part.cache_saved for part in parts), Decimal(0)),
+            anatomy=Anatomy(**_column_sums(PARTS, (p.anatomy for p in parts))),
+            flags=dict(flags),
+        )
+
     @property
     def unpriced(self) -> int:
         """How many calls are not in `cost` because no price is known."""
@@ -204,6 +223,13 @@ class Totals:
     def estimated(self) -> int:
         """How many calls have estimated counts."""
         return self.flags.get("estimated", 0)
+
+
+def _column_sums(names: Sequence[str], values: Iterable[object]) -> dict[str, int]:
+    """The sums of some attributes, without making a value of each step."""
+    rows = map(attrgetter(*names), values)
+    sums = map(sum, zip(*rows, strict=True))
+    return dict(zip(names, sums, strict=False))  # there may be no values
 
 
 def check_fields(names: Iterable[str]) -> None:

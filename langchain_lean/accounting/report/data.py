@@ -1,7 +1,7 @@
 """What a ledger has to say: its figures in one place."""
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from os import PathLike
@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 
-from langchain_lean.accounting.anatomy import Anatomy
 from langchain_lean.accounting.entry import Totals
 from langchain_lean.accounting.latency import RunTiming, percentile
 from langchain_lean.accounting.notices import NoticeKind
 from langchain_lean.accounting.report import words
 from langchain_lean.accounting.savings import Savings
 from langchain_lean.accounting.store.memory import FOLDED
-from langchain_lean.accounting.usage import TokenUsage
 
 if TYPE_CHECKING:
     from langchain_lean.accounting.ledger import TokenLedger
@@ -178,8 +176,10 @@ def make_report(
         models[model].append(totals)
     return Report(
         title=title,
-        total=_together(groups.values()),
-        models=_lines({m: _together(ts) for m, ts in models.items()}, "(unknown)"),
+        total=Totals.together(groups.values()),
+        models=_lines(
+            {m: Totals.together(ts) for m, ts in models.items()}, "(unknown)"
+        ),
         nodes=_dearest(ledger.totals(by="node"), "(no node)"),
         users=_dearest(users, "(nobody)"),
         user_count=len(users.keys() - {None}),
@@ -188,23 +188,6 @@ def make_report(
         unpriced_own=sum(own),
         latency=tuple(_latency(ledger.timings())) if timed else (),
         notices=_most_frequent(ledger.store.noticed()),
-    )
-
-
-def _together(parts: Iterable[Totals]) -> Totals:
-    """The sums over several groups of calls."""
-    parts = list(parts)
-    flags: Counter[str] = Counter()
-    for part in parts:
-        flags.update(part.flags)
-    return Totals(
-        calls=sum(part.calls for part in parts),
-        usage=sum((part.usage for part in parts), TokenUsage()),
-        cost=sum((part.cost for part in parts), Totals().cost),
-        seconds=sum(part.seconds for part in parts),
-        cache_saved=sum((part.cache_saved for part in parts), Totals().cache_saved),
-        anatomy=sum((part.anatomy for part in parts), Anatomy()),
-        flags=dict(flags),
     )
 
 
@@ -226,7 +209,7 @@ def _dearest(groups: Mapping[str | None, Totals], nameless: str) -> tuple[Line, 
     if len(lines) <= _SHOWN + 1:
         return lines
     rest = lines[_SHOWN:]
-    others = _together(line.totals for line in rest)
+    others = Totals.together(line.totals for line in rest)
     more = Line(name=f"({len(rest):,} more)", totals=others, names=len(rest))
     return (*lines[:_SHOWN], more)
 

@@ -1,11 +1,11 @@
 """Entries, steps, savings and notices as rows of a ledger's file, and back."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from operator import attrgetter
+from sqlite3 import Row
 from typing import Any
 
 from langchain_lean.accounting.anatomy import PARTS, Anatomy
@@ -15,7 +15,7 @@ from langchain_lean.accounting.prices.cost import Cost
 from langchain_lean.accounting.savings import Saving
 from langchain_lean.accounting.usage import COUNTS, TokenUsage
 
-Row = tuple[Any, ...]
+Values = tuple[Any, ...]
 
 PLAIN = (
     "run_id",
@@ -103,7 +103,7 @@ def to_dollars(picodollars: float) -> Decimal:
     return (int(picodollars) * _PICO).normalize() + 0
 
 
-def entry_row(entry: LedgerEntry) -> Row:
+def entry_row(entry: LedgerEntry) -> Values:
     """An entry in the order of `ENTRY_COLUMNS`."""
     usage = entry.usage
     return (
@@ -121,18 +121,19 @@ def entry_row(entry: LedgerEntry) -> Row:
     )
 
 
-def priced_entry_row(entry: LedgerEntry) -> Row:
+def priced_entry_row(entry: LedgerEntry) -> Values:
     """What pricing sets: the cost columns and `unpriced`, then the `run_id`."""
     return (*_cost_values(entry.cost), entry.unpriced, entry.run_id)
 
 
-def priced_saving_row(saving: Saving) -> Row:
+def priced_saving_row(saving: Saving) -> Values:
     """What pricing sets: `value` and `unpriced`, then the `id`."""
     return (_value(saving), saving.unpriced, saving.id)
 
 
-def row_entry(row: Mapping[str, Any]) -> LedgerEntry:
+def row_entry(columns: Row) -> LedgerEntry:
     """The entry of a row."""
+    row = dict(zip(columns.keys(), columns, strict=True))  # by name, a Row is slow
     cost = None
     if row["cost_total"] is not None:
         cost = Cost(*(to_dollars(row[column]) for column in COST_COLUMNS))
@@ -155,7 +156,7 @@ def row_entry(row: Mapping[str, Any]) -> LedgerEntry:
     )
 
 
-def step_row(step: Step) -> Row:
+def step_row(step: Step) -> Values:
     """A step in the order of `STEP_COLUMNS`."""
     return (
         step.run_id,
@@ -169,7 +170,7 @@ def step_row(step: Step) -> Row:
     )
 
 
-def row_step(row: Mapping[str, Any]) -> Step:
+def row_step(row: Row) -> Step:
     """The step of a row."""
     return Step(
         run_id=row["run_id"],
@@ -183,7 +184,7 @@ def row_step(row: Mapping[str, Any]) -> Step:
     )
 
 
-def saving_row(saving: Saving) -> Row:
+def saving_row(saving: Saving) -> Values:
     """A saving in the order of `SAVING_COLUMNS`."""
     return (
         saving.id,
@@ -202,7 +203,7 @@ def saving_row(saving: Saving) -> Row:
     )
 
 
-def row_saving(row: Mapping[str, Any]) -> Saving:
+def row_saving(row: Row) -> Saving:
     """The saving of a row."""
     value = row["value"]
     return Saving(
@@ -222,7 +223,7 @@ def row_saving(row: Mapping[str, Any]) -> Saving:
     )
 
 
-def notice_row(notice: Notice) -> Row:
+def notice_row(notice: Notice) -> Values:
     """A notice in the order of `NOTICE_COLUMNS`."""
     return (
         notice.id,
@@ -234,7 +235,7 @@ def notice_row(notice: Notice) -> Row:
     )
 
 
-def row_notice(row: Mapping[str, Any]) -> Notice:
+def row_notice(row: Row) -> Notice:
     """The notice of a row."""
     return Notice(
         id=row["id"],
