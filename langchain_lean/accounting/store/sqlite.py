@@ -119,12 +119,19 @@ class SQLiteStore:
         return [row_step(row) for row in reversed(self._newest("steps", limit))]
 
     def own_prices(self, prices: PriceBook) -> PriceBook:
-        """Keep prices of your own in the file, and take over those it has."""
+        """Keep prices of your own in the file, and take over those it has.
+
+        With a new one, what was unpriced so far is to be priced again; a cost that is
+        fixed stays.
+        """
         with self._file.transaction() as connection:
             rows = connection.execute("SELECT price FROM own_prices").fetchall()
             stored = [OwnPrice.from_json(row["price"]) for row in rows]
             given = {(price.model, price.provider) for price in prices.own}
             kept = [p for p in stored if (p.model, p.provider) not in given]
+            if given - {(price.model, price.provider) for price in stored}:
+                for table in (ENTRIES, SAVINGS):
+                    table.price_again(connection)
             connection.executemany(
                 ADD_PRICE,
                 [(p.model, p.provider or "", p.to_json()) for p in prices.own],

@@ -23,15 +23,20 @@ class Summed:
 
     Attributes:
         table: Its name.
-        to_price: What holds for a row whose cost is not fixed yet.
+        cost: The column that is NULL where a cost is not fixed.
         columns: By the name of a sum, the expression that is summed over its rows.
         groupings: The sets of columns by which sums are kept.
     """
 
     table: str
-    to_price: str
+    cost: str
     columns: Mapping[str, str]
     groupings: tuple[tuple[str, ...], ...]
+
+    @property
+    def to_price(self) -> str:
+        """What holds for a row whose cost is not fixed yet."""
+        return f"{self.cost} IS NULL AND NOT unpriced"
 
     @property
     def sums(self) -> str:
@@ -137,6 +142,18 @@ class Summed:
         note = "UPDATE meta SET value = ? WHERE name = ?"
         connection.execute(note, (rows[1], self.sums))
 
+    def price_again(self, connection: sqlite3.Connection) -> None:
+        """Let rows that no price was known for be priced once more.
+
+        Args:
+            connection: A connection, in a transaction.
+        """
+        found = f"{self.cost} IS NULL AND unpriced"
+        if connection.execute(f"SELECT 1 FROM {self.table} WHERE {found}").fetchone():
+            connection.execute(f"UPDATE {self.table} SET unpriced = 0 WHERE {found}")
+            connection.execute(f"DELETE FROM {self.sums}")
+            connection.execute(f"UPDATE meta SET value = 0 WHERE name = '{self.sums}'")
+
     def take_off(self, connection: sqlite3.Connection, run_ids: Sequence[str]) -> None:
         """Take calls off the sums that are about to be replaced.
 
@@ -167,7 +184,7 @@ def _money(name: str, column: str) -> dict[str, str]:
 
 ENTRIES = Summed(
     table="entries",
-    to_price="cost_total IS NULL AND NOT unpriced",
+    cost="cost_total",
     columns={
         "calls": "COUNT(*)",
         "seconds": _sum("seconds"),
@@ -185,7 +202,7 @@ ENTRIES = Summed(
 
 SAVINGS = Summed(
     table="savings",
-    to_price="value IS NULL AND NOT unpriced",
+    cost="value",
     columns={
         "count": "COUNT(*)",
         "unpriced": _sum("unpriced"),

@@ -340,6 +340,25 @@ class TestSQLiteStore(StoreContract):
                 "second",
             }
 
+    def test_a_price_that_is_added_later_holds_for_calls_that_had_none(
+        self, path: Path
+    ) -> None:
+        used = TokenUsage(input=1000, output=100)
+        url = f"sqlite:///{path}"
+        with TokenLedger(url) as ledger:
+            ledger.record(model="test-model", usage=used)
+            ledger.record(model="unheard-of", usage=used)
+            ledger.store.add(Batch(savings=[saving()]))
+            assert ledger.totals().unpriced == 2
+            assert ledger.savings().levers["routing"].unpriced == 1
+        with TokenLedger(url, prices=PRICES) as again:
+            assert again.totals(by="model")["test-model"].cost == Decimal("0.002")
+            assert again.totals().unpriced == 1
+            assert again.savings().levers["routing"].total > 0
+        dearer = PriceBook().with_price("test-model", input=999, output=999)
+        with TokenLedger(url, prices=dearer) as last:
+            assert last.totals().cost == Decimal("0.002")
+
     def test_marks_of_one_file_can_be_compared_across_processes(
         self, path: Path
     ) -> None:

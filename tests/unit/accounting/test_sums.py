@@ -164,6 +164,20 @@ def test_a_file_that_has_no_sums_yet_gets_them_when_it_is_read(
     assert kept_in_sums(path) == 8
 
 
+def test_calls_that_are_priced_after_all_leave_the_sums_right(
+    store: SQLiteStore,
+) -> None:
+    store.own_prices(PriceBook())
+    store.add(Batch(entries=[entry(run) for run in range(9)]))
+    store.price(PriceBook())
+    assert store.totals(())[()].unpriced == 9
+    store.price(store.own_prices(PRICES))
+    found = store.totals(())[()]
+    costs = sum(e.cost.total for e in store.entries() if e.cost is not None)
+    assert (found.unpriced, found.cost) == (0, costs)
+    assert costs > 0
+
+
 def test_savings_are_folded_and_counted_once(store: SQLiteStore) -> None:
     plain = MemoryStore(b"key")
     for number in [*range(9), 3, 3]:
