@@ -256,10 +256,19 @@ def _options(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     add("--model", help="the id of a model of openai or bedrock")
     add("--arm", choices=("naive", "lean", "both"), default="both", help="who is asked")
     add("--questions", type=int, default=most, metavar="N", help=f"from 1 to {most}")
-    add("--output", type=Path, default=Path("lean-report.html"), help="the report")
+    add(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="the page of the report (default: lean-report.html; lean-report-naive.html"
+        " where the naive arm alone is asked)",
+    )
     add("--ledger", type=Path, metavar="FILE", help="keep calls and texts in new files")
     add("--json", action="store_true", help="print the figures, as JSON only")
     options = parser.parse_args(arguments)
+    if options.output is None:
+        naive = "-naive" if options.arm == "naive" else ""
+        options.output = Path(f"lean-report{naive}.html")
     if not 1 <= options.questions <= most:
         parser.error(f"--questions must be from 1 to {most}")
     for file in filter(None, (options.output, options.ledger)):

@@ -732,7 +732,8 @@ class TestCommand:
         assert re.findall(r"^arm +(.*)$", printed, re.MULTILINE) == [arm]
         assert f"{arm.title()} help desk" in printed
         assert "than the naive one" not in printed
-        assert [path.name for path in Path().iterdir()] == ["lean-report.html"]
+        page = {"naive": "lean-report-naive.html", "lean": "lean-report.html"}[arm]
+        assert [path.name for path in Path().iterdir()] == [page]
 
     @pytest.mark.usefixtures("_indexed")
     def test_a_lean_arm_that_costs_more_is_said_to(

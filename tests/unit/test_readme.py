@@ -5,14 +5,11 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage
-from langgraph.graph import START, StateGraph
 
 import langchain_lean
-from langchain_lean.testing import ScriptedChatModel
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -23,7 +20,8 @@ TEXTS = {
 
 
 COMMANDS = {"demo", "report", "whatif", "prices", "budget"}
-APPLICATION = ("from langchain_lean.testing import", "from fastapi import")
+STAND_INS = "from langchain_lean.testing import"
+APPLICATION = (STAND_INS, "from fastapi import")
 ASKED = (
     "import app, asyncio; asyncio.run(app.ask(app.Question(text='Hello', user='ada')))"
 )
@@ -40,25 +38,15 @@ SNIPPETS = [
 ]
 
 
-def your_model() -> ScriptedChatModel:
-    usage: Any = {"input_tokens": 1200, "output_tokens": 80, "total_tokens": 1280}
-    message = AIMessage("A ledger is a book of accounts.", usage_metadata=usage)
-    return ScriptedChatModel(
-        responses=[message], loop=True, model_name="gpt-5-mini", provider="openai"
-    )
+def yours() -> dict[str, Any]:
+    """The model, the chain and the graph of the reader: the stand-ins of the README."""
+    names: dict[str, Any] = {}
+    run(next(each for each in snippets(README) if each.startswith(STAND_INS)), names)
+    return names
 
 
-def your_graph() -> Any:
-    class State(TypedDict):
-        question: str
-
-    def draft(state: State) -> Any:
-        return {"question": str(your_model().invoke(state["question"]).text)}
-
-    builder: Any = StateGraph(State)
-    builder.add_node("draft", draft)
-    builder.add_edge(START, "draft")
-    return builder.compile()
+def run(snippet: str, names: dict[str, Any]) -> None:
+    exec(compile(snippet, "README.md", "exec"), names)
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)
@@ -66,9 +54,17 @@ def test_an_example_runs_as_it_is_written(
     snippet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    model = your_model()
-    yours = {"chain": model, "model": model, "graph": your_graph()}
-    exec(compile(snippet, "README.md", "exec"), yours)
+    run(snippet, yours())
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_examples_run_one_after_another_as_a_reader_does(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = yours()
+    for snippet in snippets(TEXTS[name]):
+        run(snippet, names)
 
 
 def test_what_an_example_says_it_prints_is_what_it_prints(
@@ -78,8 +74,7 @@ def test_what_an_example_says_it_prints_is_what_it_prints(
     claims = 0
     for snippet in (each for text in TEXTS.values() for each in snippets(text)):
         said = re.findall(r"^ *print\(.*\) +# (.+)$", snippet, re.MULTILINE)
-        yours = {"chain": your_model(), "model": your_model(), "graph": your_graph()}
-        exec(compile(snippet, "README.md", "exec"), yours)
+        run(snippet, yours())
         printed = capsys.readouterr().out
         for claim in said:
             if claim.startswith("{"):
