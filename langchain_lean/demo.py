@@ -52,6 +52,7 @@ from langchain_lean.demo_results import ArmResult
 from langchain_lean.demo_time import SimulatedTime
 from langchain_lean.errors import LeanError
 from langchain_lean.progress import progress_bar
+from langchain_lean.sqlite_file import belongs_to_database, files_of
 
 _PROG = "python -m langchain_lean.demo"
 _NO_CACHE = "No prompt is cached: {} caches only what an application marks."
@@ -274,10 +275,16 @@ def _options(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     for file in filter(None, (options.output, options.ledger)):
         if not file.absolute().parent.is_dir():
             parser.error(f"there is no folder {file.absolute().parent}")
-    for kept in filter(None, (_ledger_of(arm, options) for arm in ("naive", "lean"))):
+    arms, page = ("naive", "lean"), options.output
+    pages = [_file_of(arm, page, options) for arm in arms if page.name]
+    ledgers = [kept for arm in arms if (kept := _ledger_of(arm, options))]
+    for kept in ledgers:
         if kept.exists():
             parser.error(f"--ledger makes new files, and there is a {kept} already")
-    if options.ledger == options.output:
+    for file in filter(belongs_to_database, (*pages, *ledgers)):
+        parser.error(f"{file} is a file of a database, which it would replace")
+    taken = {file for kept in ledgers for file in files_of(kept)}
+    if any(page.resolve() in taken for page in pages):
         parser.error("--ledger and --output name the same file")
     if options.model and options.provider == "standin":
         parser.error("--model needs --provider openai or bedrock")

@@ -12,11 +12,40 @@ from typing import Any
 from langchain_lean.errors import StorageError
 
 _WAIT = 30.0  # seconds another process may hold the file
+_MAGIC = b"SQLite format 3\0"  # how each such file begins
+_BESIDE = ("-wal", "-shm", "-journal")  # what SQLite keeps beside a file, by its name
 _CHECKED_BYTES = 64_000_000
 
 _BAD_VALUES = (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError)
 
 _inherited: list[sqlite3.Connection | None] = []
+
+
+def is_database(path: Path) -> bool:
+    """Whether a file is there and is SQLite's."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as opened:
+        return opened.read(len(_MAGIC)) == _MAGIC
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """A file, and those that SQLite keeps beside it while it is in use."""
+    file = path.resolve()
+    return (file, *(file.with_name(file.name + ending) for ending in _BESIDE))
+
+
+def belongs_to_database(path: Path) -> bool:
+    """Whether a file is SQLite's, or has the name of one that it keeps beside it."""
+    file = path.resolve()
+    names = {file.name, *(file.name.removesuffix(ending) for ending in _BESIDE)}
+    return any(is_database(file.with_name(name)) for name in names if name)
+
+
+def is_busy(error: Exception) -> bool:
+    """Whether another connection holds the file."""
+    code = getattr(error, "sqlite_errorcode", None) or 0
+    return code & 0xFF == sqlite3.SQLITE_BUSY  # higher bits say more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,8 +165,13 @@ class SQLiteFile:
                 msg = f"A value cannot be kept in {str(self.path)!r}: {error}."
                 raise ValueError(msg) from error
             except (sqlite3.Error, OSError) as error:
-                kind = self.schema.kind
-                msg = f"The {kind} {str(self.path)!r} cannot be used: {error}."
+                why = f"cannot be used: {error}."
+                if is_busy(error):
+                    why = (
+                        f"is held by another process for longer than {self.wait:g} s; "
+                        "try again when that has ended."
+                    )
+                msg = f"The {self.schema.kind} {str(self.path)!r} {why}"
                 raise StorageError(msg) from error
             finally:
                 self._depth = depth

@@ -7,10 +7,11 @@ help is there at once.
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 
+from langchain_lean.cli.arguments import Parser
 from langchain_lean.errors import ConfigurationError, LeanError, UsageError
 
 _PROG = "langchain-lean"
@@ -21,6 +22,7 @@ _COMMANDS = {
     "prices": ("langchain_lean.cli.prices", "what models cost, side by side"),
     "budget": ("langchain_lean.cli.budget", "how budgets stand, and begin anew"),
 }
+_STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 _EPILOG = """\
 exit codes:
   0  done
@@ -43,6 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, 1 where the work failed, 2 for wrong usage, 130 where it was
         interrupted, 141 where nobody reads the output any more.
     """
+    with _streams():
+        return _ended(arguments)
+
+
+def _ended(arguments: Sequence[str] | None) -> int:
     try:
         code = _run(arguments)
         sys.stdout.flush()
@@ -77,7 +84,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 def _parser() -> argparse.ArgumentParser:
     width = max(map(len, _COMMANDS))
     listed = (f"  {name:{width}}  {said}" for name, (_, said) in _COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=_PROG,
         usage=f"{_PROG} [-h] [--version] COMMAND ...",
         description="Know what a LangChain application spends, and what it could save."
@@ -108,6 +115,18 @@ class _Version(argparse.Action):
         version = import_module("langchain_lean").__version__
         sys.stdout.write(f"{_PROG} {version}\n")
         parser.exit()
+
+
+@contextmanager
+def _streams() -> Iterator[None]:
+    """Streams that the process was started without lead nowhere."""
+    with ExitStack() as opened:
+        for name, mode in _STREAMS:
+            if getattr(sys, name) is None:
+                nowhere = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115
+                opened.callback(setattr, sys, name, None)
+                setattr(sys, name, opened.enter_context(nowhere))
+        yield
 
 
 def _failed(message: str, code: int) -> int:

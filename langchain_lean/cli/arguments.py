@@ -4,14 +4,24 @@ import argparse
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from langchain_lean.errors import StorageError
+from langchain_lean.sqlite_file import is_database
 
 _URL = "sqlite:///"
-_MAGIC = b"SQLite format 3\0"  # how each such file begins
 
 
-def parser(prog: str, description: str, example: str) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are a sentence, not the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say on standard error what is wrong, and end with code 2."""
+        said = " ".join(message.split()).removesuffix(".")
+        self.exit(2, f"{self.prog}: error: {said}; see {self.prog} --help.\n")
+
+
+def parser(prog: str, description: str, example: str) -> Parser:
     """A parser of a command, with `--json` and an example at the end of its help.
 
     Args:
@@ -19,7 +29,7 @@ def parser(prog: str, description: str, example: str) -> argparse.ArgumentParser
         description: What it does, in one paragraph or more.
         example: The lines of an example.
     """
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog=prog,
         description="\n\n".join(map(_filled, description.split("\n\n"))),
         epilog=f"example:\n{example}",
@@ -77,13 +87,8 @@ def existing(path: str | Path, kind: str) -> Path:
         msg = f"There is no {kind} {str(path)!r}."
     elif not file.is_file():
         msg = f"{str(path)!r} is no {kind}: it is no file."
-    elif not _is_sqlite(file):
+    elif not is_database(file):
         msg = f"{str(path)!r} is no {kind}: it is no SQLite file."
     else:
         return file
     raise StorageError(msg)
-
-
-def _is_sqlite(file: Path) -> bool:
-    with file.open("rb") as opened:
-        return opened.read(len(_MAGIC)) == _MAGIC

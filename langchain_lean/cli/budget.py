@@ -52,11 +52,10 @@ def main(arguments: Sequence[str], *, prog: str) -> int:
     guard = (
         named_guard(options.guard)
         if options.guard
-        else built_guard(options.store, options.budget, options.namespace or "lean")
+        else built_guard(options.store, options.budget, options.namespace)
     )
-    if options.action == "status":
-        return _status(guard, whose, as_json=options.json)
-    return _reset(guard, whose, as_json=options.json, sure=options.yes)
+    act = _status if options.action == "status" else _reset
+    return act(guard, whose, options)
 
 
 def _parser(prog: str) -> argparse.ArgumentParser:
@@ -102,19 +101,24 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     return read
 
 
-def _status(guard: BudgetGuard, whose: dict[str, str], *, as_json: bool) -> int:
+def _status(
+    guard: BudgetGuard, whose: dict[str, str], options: argparse.Namespace
+) -> int:
     from langchain_lean.cli.output import show, show_json
 
     found = guard.status(**whose)
-    if as_json:
+    if options.json:
         show_json({"budgets": [_figures(status) for status in found]})
     else:
-        show(_page(found, whose))
+        notes = _notes(found, whose)
+        if options.budget and (unused := _unused(found, whose)):
+            notes.append(unused)
+        show(_page(found, notes))
     return 0
 
 
 def _reset(
-    guard: BudgetGuard, whose: dict[str, str], *, as_json: bool, sure: bool
+    guard: BudgetGuard, whose: dict[str, str], options: argparse.Namespace
 ) -> int:
     from langchain_lean.accounting.report import words
     from langchain_lean.cli.output import show_json, tell
@@ -129,10 +133,13 @@ def _reset(
         )
         raise ConfigurationError(msg)
     for status in before:
-        used = status.budget.said(status.used)
+        used = f"{status.budget.said(status.used)} used"
+        stands = used if _is_used(status) else "nothing is counted there"
         whom = f" for {keys}" if keys else ""
-        tell(words.printable(f"To reset{whom}: {status.budget} ({used} used)."))
-    if not sure:
+        tell(words.printable(f"To reset{whom}: {status.budget} ({stands})."))
+    if options.budget and (unused := _unused(before, whose)):
+        tell(unused)
+    if not options.yes:
         if not sys.stdin.isatty():
             msg = "Nobody is there to be asked; give --yes to reset all the same."
             raise ConfigurationError(msg)
@@ -142,10 +149,10 @@ def _reset(
             tell("Nothing was reset.")
             return 1
     guard.reset(**whose)
-    if as_json:
+    if options.json:
         show_json({"reset": [_figures(status) for status in before]})
     else:
-        tell("Reset.")
+        tell("Reset." if any(map(_is_used, before)) else "Nothing was there to reset.")
     return 0
 
 
@@ -160,7 +167,31 @@ def _is_reset(budget: Budget, whose: dict[str, str]) -> bool:
     )
 
 
-def _page(found: Sequence[BudgetStatus], whose: dict[str, str]) -> Page:
+def _is_used(status: BudgetStatus) -> bool:
+    return bool(status.used or status.held)
+
+
+def _unused(found: Sequence[BudgetStatus], whose: dict[str, str]) -> str:
+    """What to check of budgets that were typed where nothing is counted; else empty."""
+    asked = [
+        status.budget
+        for status in found
+        if not _is_used(status)
+        and status.budget.per != "call"
+        and ("run_id" in whose or status.budget.per != "run")
+    ]
+    if not asked:
+        return ""
+    from langchain_lean.accounting.report import words
+
+    return (
+        f"Nothing is counted under {words.printable('; '.join(map(str, asked)))}. "
+        "What it limits, its per, by, name and timezone, and on a server the namespace "
+        "must be those of the application."
+    )
+
+
+def _page(found: Sequence[BudgetStatus], notes: Sequence[str]) -> Page:
     from rich.text import Text
 
     from langchain_lean.accounting.report import words
@@ -179,7 +210,7 @@ def _page(found: Sequence[BudgetStatus], whose: dict[str, str]) -> Page:
                 f"{status.resets_at:%Y-%m-%d %H:%M} UTC" if status.resets_at else "-",
             )
         )
-    return Page((table(rows), *(Text(s, style="dim") for s in _notes(found, whose))))
+    return Page((table(rows), *(Text(n, style="dim") for n in notes)))
 
 
 def _notes(found: Sequence[BudgetStatus], whose: dict[str, str]) -> list[str]:

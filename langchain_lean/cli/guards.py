@@ -53,19 +53,22 @@ def named_guard(place: str) -> BudgetGuard:
     return _shared(guard)
 
 
-def built_guard(url: str, budgets: Sequence[str], namespace: str) -> BudgetGuard:
+def built_guard(url: str, budgets: Sequence[str], namespace: str | None) -> BudgetGuard:
     """A guard of budgets that are told by their arguments.
 
     Args:
         url: Where they are counted.
         budgets: For each its arguments, such as `usd=1.00 per=day by=user_id`.
-        namespace: What keeps them apart from others on a server.
+        namespace: What keeps them apart from others on a server; `lean` if not given.
 
     Raises:
         ConfigurationError: If something of this makes no sense.
         StorageError: If a file is not there.
     """
-    storage = storage_from_url(url, namespace=namespace)
+    storage = storage_from_url(url, namespace=namespace or "lean")
+    if namespace and isinstance(storage, SQLiteStorage):
+        msg = "A SQLite file has no namespaces; leave --namespace out."
+        raise ConfigurationError(msg)
     return _shared(BudgetGuard(*map(told_budget, budgets), store=storage))
 
 
@@ -90,6 +93,9 @@ def told_budget(text: str) -> Budget:
         )
         raise ConfigurationError(msg)
     told = {name: value for name, _, value in pairs}
+    if len(told) < len(pairs):
+        msg = f"An argument stands twice in the budget {text!r:.80}; give one value."
+        raise ConfigurationError(msg)
     if unknown := sorted(told.keys() - set(_KNOWN)):
         known = ", ".join(_KNOWN)
         msg = f"A budget has no {unknown[0]!r:.40}; it has {known}."

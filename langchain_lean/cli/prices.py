@@ -245,7 +245,9 @@ def _text(amount: Decimal | None) -> str | None:
 def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+        moment.astimezone(UTC)  # which is before the year 1 of some
+    except (ValueError, OverflowError):
         msg = f"must be a date such as 2026-01-31, not {text!r:.40}"
         raise argparse.ArgumentTypeError(msg) from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return moment

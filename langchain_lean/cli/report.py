@@ -52,11 +52,12 @@ def main(arguments: Sequence[str], *, prog: str) -> int:
     from langchain_lean.accounting.entry import check_fields
     from langchain_lean.cli.ledgers import opened
     from langchain_lean.cli.output import Page, show, show_json, tell
+    from langchain_lean.sqlite_file import belongs_to_database
 
     check_fields(options.by)
     path = existing(options.path, "ledger")
-    if options.html and options.html.exists() and options.html.samefile(path):
-        read.error("--html names the ledger itself, which it would replace")
+    if options.html and belongs_to_database(options.html):
+        read.error("--html names a file of a database, which it would replace")
     with opened(path) as ledger:
         report = ledger.report(title=options.title)
         by = {field: ledger.totals(by=field) for field in options.by}
@@ -102,7 +103,7 @@ def _figures(field: str, groups: Groups) -> list[dict[str, Any]]:
             "input_tokens": totals.usage.input,
             "cached_input_tokens": totals.usage.cache_read,
             "output_tokens": totals.usage.output,
-            "spent_usd": words.exact_money(totals.cost),
+            "spent_usd": words.exact_sum(totals.cost, totals.unpriced),
             "unpriced_calls": totals.unpriced,
         }
         for name, totals in _ordered(field, groups)

@@ -19,6 +19,7 @@ _EXAMPLE = """\
   langchain-lean whatif lean.db --cheap claude-haiku-4-5 --acceptance 0.7
 """
 _COUNTS = (
+    ("max_calls", 1, "calls that are looked at, the newest ones", 10_000),
     ("max_docs", 1, "documents of each retrieval that are still sent", 3),
     ("max_doc_tokens", 1, "tokens of each document", 400),
     ("max_tokens", 1, "tokens of all documents of a retrieval", 1200),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,16 +17,26 @@ from langchain_lean.caching.cache import SemanticCache
 from langchain_lean.caching.prompts import prompt_string
 from langchain_lean.whatif.costs import Change
 from langchain_lean.whatif.near import Known
-from langchain_lean.whatif.traffic import Request
+from langchain_lean.whatif.traffic import called_tools
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
 
     from langchain_lean.whatif.costs import Left, State
     from langchain_lean.whatif.questions import Questions
-    from langchain_lean.whatif.traffic import Call, Traffic
+    from langchain_lean.whatif.traffic import Call, Request, Traffic
 
 EXACT, SEMANTIC = "exact cache", "semantic cache"
+
+_UNRECORDED = (
+    "No call had a temperature above 0, the same prompt had the same options, and "
+    "answers ended by themselves, which is not recorded"
+)
+_MEDIA = re.compile(
+    r"^\[(?:input_)?(?:image|audio|video|file|document|media)(?:_url|_file)?\]$",
+    re.MULTILINE,
+)
+"""What stands for a medium in the text of a message, see `message_text`."""
 
 _KEPT = "kept"  # stands for every answer: what it says decides nothing
 
@@ -63,6 +74,21 @@ class Asking(NamedTuple):
     question: str | None
 
 
+class Hits(NamedTuple):
+    """The requests that a cache would have answered.
+
+    Attributes:
+        exact: Those with the same prompt as an earlier one.
+        semantic: Those that ask in other words.
+        media: How many requests have pictures or the like in their prompts, of which
+            nothing is recorded that tells one from another.
+    """
+
+    exact: list[Request]
+    semantic: list[Request]
+    media: int
+
+
 def hits(
     traffic: Traffic,
     questions: Questions,
@@ -72,7 +98,7 @@ def hits(
     tenant_by: str | None,
     tool_calls: bool,
     told: Callable[[], object],
-) -> dict[str, list[Request]]:
+) -> Hits:
     """The requests that a cache at the entry would have answered.
 
     Args:
@@ -85,28 +111,26 @@ def hits(
         told: Told of each request that was looked at.
 
     Returns:
-        The requests by the kind of their hit, `exact` or `semantic`.
+        The requests by the kind of their hit.
     """
-    every = [
-        _asking(request, questions, tenant_by)
-        for request in traffic.requests
-        if request.asking
-    ]
+    requests = [request for request in traffic.requests if request.asking]
+    plain = [request for request in requests if not _has_media(traffic, request)]
+    every = [_asking(request, questions, tenant_by) for request in plain]
     opening = dict.fromkeys(each.question for each in every if each.question)
     known = None if embeddings is None else Known(embeddings, [*opening])
     cache = SemanticCache(
         known, threshold=threshold, prices=traffic.prices, on_error="raise"
     )
     asked_again = _asked_again(every, known, threshold)
-    found: dict[str, list[Request]] = {"exact": [], "semantic": []}
+    found = Hits([], [], len(requests) - len(plain))
     for asking in every:
         told()
         if not asked_again(asking):
             continue
         request, prompt, identity, _ = asking
         if answers := cache.lookup(prompt, identity):
-            found[_kind(answers[0])].append(request)
-        elif tool_calls or not any(call.rests_on_tools for call in request.asking):
+            getattr(found, _kind(answers[0])).append(request)
+        elif _is_kept(traffic, request, tool_calls=tool_calls):
             kept = [ChatGeneration(message=AIMessage(_KEPT))]
             cache.update(prompt, identity, kept)
     return found
@@ -125,35 +149,58 @@ def _asked_again(
     return again
 
 
-def same_words(requests: Sequence[Request]) -> Answered:
+def same_words(found: Hits) -> Answered:
     """Answer requests that are the same as earlier ones."""
     return Answered(
         name=EXACT,
-        calls=_calls_of(requests),
-        sure="exact",
-        assumption="An answer holds as long as this was recorded, and a second one to "
-        "the same prompt need not differ.",
-        details=_counted(requests),
+        calls=_calls_of(found.exact),
+        sure="simulated",
+        assumption=f"{_UNRECORDED}. An answer stays right for as long as this was "
+        "recorded, and the same prompt may be given the same answer again.",
+        details=_counted(found.exact, found.media),
     )
 
 
-def other_words(requests: Sequence[Request]) -> Answered:
+def other_words(found: Hits) -> Answered:
     """Answer requests that ask in other words what others asked."""
     return Answered(
         name=SEMANTIC,
-        calls=_calls_of(requests),
+        calls=_calls_of(found.semantic),
         sure="simulated",
-        assumption="One answer is right for questions that the cache takes for one.",
-        details=_counted(requests),
+        assumption=f"{_UNRECORDED}. Questions that the cache takes for the same have "
+        "the same answer.",
+        details=_counted(found.semantic, found.media),
     )
+
+
+def _is_kept(traffic: Traffic, request: Request, *, tool_calls: bool) -> bool:
+    """Whether a cache keeps the answer of a request."""
+    if not all(call.is_whole for call in request.asking):
+        return False
+    answer = request.asking[-1].entry.answer
+    text = traffic.text(answer.digest) if answer else None
+    rests = any(call.rests_on_tools for call in request.asking)
+    return tool_calls or not (rests or called_tools(text or ""))
+
+
+def _has_media(traffic: Traffic, request: Request) -> bool:
+    """Whether there is more in its prompts than text."""
+    usages = [call.entry.usage for call in request.asking]
+    if any(u.image_input or u.audio_input or u.video_input for u in usages):
+        return True
+    marks = {mark for call in request.asking for mark in call.prompt}
+    return any(_MEDIA.search(traffic.text(mark.digest) or "") for mark in marks)
 
 
 def _calls_of(requests: Iterable[Request]) -> frozenset[Call]:
     return frozenset(call for request in requests for call in request.calls)
 
 
-def _counted(requests: Sequence[Request]) -> tuple[str, ...]:
-    return (many(len(requests), "request"),) if requests else ()
+def _counted(requests: Sequence[Request], media: int) -> tuple[str, ...]:
+    said = [many(len(requests), "request")] if requests else []
+    if media:
+        said.append(f"{many(media, 'request')} with pictures or other media left out")
+    return tuple(said)
 
 
 def _kind(answer: Any) -> str:

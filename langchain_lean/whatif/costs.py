@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_DOWN, Decimal
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from langchain_lean.accounting.prices.cost import ZERO
 
@@ -53,6 +53,15 @@ class Left(NamedTuple):
 State = dict["Call", Left]
 """What is left of each call."""
 
+Part = Literal["retrieved", "history", "system", "tools", "output"]
+Most = dict[Part, int]
+"""The most tokens of some parts of a call."""
+
+
+def at_most(left: Left, most: Most) -> dict[str, Any]:
+    """The parts of a call that have more tokens than they may, cut down to these."""
+    return {part: size for part, size in most.items() if getattr(left, part) > size}
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Change(ABC):
@@ -86,7 +95,7 @@ class Saved:
     Attributes:
         tokens: Tokens that are not sent or not written.
         dollars: Dollars; from 0 up.
-        calls: How many calls it changes.
+        calls: How many calls of the application it changes, embeddings aside.
     """
 
     tokens: int = 0
@@ -94,27 +103,16 @@ class Saved:
     calls: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Credit:
-    """What a lever saves by itself, and what it adds behind those before it."""
-
-    change: Change
-    alone: Saved
-    added: Saved = field(default_factory=Saved)
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Kept(Change):
-    """Keeps so many tokens of a part of calls, or fewer.
+    """Keeps so many tokens of parts of calls, or fewer.
 
     Attributes:
-        part: The part, a field of `Left`.
-        most: By call, the most tokens of it.
+        most: By call, the most tokens of some of its parts.
         own: By call, dollars that the lever itself spends with it.
     """
 
-    part: Literal["retrieved", "history", "system", "tools", "output"]
-    most: Mapping[Call, int]
+    most: Mapping[Call, Most]
     own: Mapping[Call, Decimal] = field(default_factory=dict)
 
     def leaves(self, state: State) -> dict[Call, Left]:
@@ -122,10 +120,9 @@ class Kept(Change):
         found = {}
         for call, most in self.most.items():
             left = state[call]
-            tokens, own = getattr(left, self.part), self.own.get(call, ZERO)
-            if left.made and (tokens > most or own):
-                less = {self.part: min(tokens, most), "beside": left.beside + own}
-                found[call] = left._replace(**less)
+            less, own = at_most(left, most), self.own.get(call, ZERO)
+            if left.made and (less or own):
+                found[call] = left._replace(**less, beside=left.beside + own)
         return found
 
 
@@ -134,46 +131,10 @@ def untouched(calls: Sequence[Call]) -> State:
     return {call: _as_made(call.entry) for call in calls}
 
 
-def combined(
-    changes: Sequence[Change], calls: Sequence[Call]
-) -> tuple[list[Credit], Saved]:
-    """What each lever saves alone, and behind those before it.
-
-    A lever that does not pay is left out of the combination, and none is credited there
-    with more than it saves alone.
-
-    Args:
-        changes: What the levers change, in the order in which they work.
-        calls: All calls.
-
-    Returns:
-        What each saves, and all of them together.
-    """
-    whole = untouched(calls)
-    state = dict(whole)
-    found = []
-    for change in changes:
-        alone = _saved(whole, change.leaves(whole))
-        left = change.leaves(state) if alone.dollars or alone.tokens else {}
-        more = _saved(state, left)
-        if more.dollars or more.tokens:
-            state.update(left)
-        added = Saved(
-            min(more.tokens, alone.tokens), min(more.dollars, alone.dollars), more.calls
-        )
-        found.append(Credit(change, alone, added))
-    together = Saved(
-        sum(credit.added.tokens for credit in found),
-        sum((credit.added.dollars for credit in found), ZERO),
-        sum(state[call] != left for call, left in whole.items()),
-    )
-    return found, together
-
-
 def input_left(call: Call, left: Left) -> int:
     """Input tokens that are left of a call."""
-    whole = _as_made(call.entry)
-    return call.entry.usage.input - (sum(whole[:4]) - sum(left[:4]))
+    changed = left.retrieved + left.history + left.system + left.tools
+    return call.unchanged + changed
 
 
 def _as_made(entry: LedgerEntry) -> Left:
@@ -187,7 +148,7 @@ def _as_made(entry: LedgerEntry) -> Left:
     )
 
 
-def _saved(before: State, after: Mapping[Call, Left]) -> Saved:
+def saved(before: State, after: Mapping[Call, Left]) -> Saved:
     """What a change saves; nothing where it costs more than it saves."""
     dollars = sum(
         (_cost(c, before[c]) - _cost(c, left) for c, left in after.items()), ZERO
@@ -196,7 +157,7 @@ def _saved(before: State, after: Mapping[Call, Left]) -> Saved:
     if dollars < 0:
         return Saved()
     exact = dollars.quantize(_PICO, ROUND_DOWN).normalize() + 0
-    return Saved(max(tokens, 0), exact, len(after))
+    return Saved(max(tokens, 0), exact, sum(c.of_application for c in after))
 
 
 def _tokens(call: Call, left: Left) -> int:

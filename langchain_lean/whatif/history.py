@@ -174,11 +174,10 @@ def summarized(
     times = sum(each.own > 0 for each in seen)
     return Kept(
         name=SUMMARY,
-        part="history",
-        most=most,
+        most={call: {"history": size} for call, size in most.items()},
         sure="simulated",
         assumption=f"Above {memories.max_tokens:,} tokens a conversation goes on from "
-        "notes a fifth as long as what they stand for, which hold what is asked for "
+        "notes a fifth as long as what they replace, and these have what is asked for "
         "later.",
         details=(
             f"seen on {len(sampled):,} of {len(threads):,} long conversations, "

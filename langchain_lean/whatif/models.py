@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from langchain_lean.whatif.costs import Change, Kept, Left, State
+from langchain_lean.accounting.report import words
+from langchain_lean.whatif.costs import Change, Kept, Left, Most, State
 
 if TYPE_CHECKING:
     from langchain_lean.accounting.ledger import TokenLedger
@@ -65,7 +66,7 @@ def cheap_first(
         prices=prices,
         sure="assumed",
         assumption=f"{cheap[0]} answers first with as many tokens, and "
-        f"{acceptance:.0%} of its answers are good enough.",
+        f"{words.share(acceptance)} of its answers are good enough.",
         details=(f"as seen on {looked_at:,} answers",) if looked_at else (),
     )
 
@@ -79,8 +80,9 @@ def seen_acceptance(ledger: TokenLedger) -> tuple[float, int] | None:
     saved = [s for s in ledger.store.savings() if s.lever == _LEVER and s.spent.total]
     cheap = {saving.spent_model for saving in saved}
     asked = sum(
-        entry.source in (None, _LEVER) and entry.model in cheap
-        for entry in ledger.entries()
+        totals.calls
+        for (model, source), totals in ledger.totals(by=("model", "source")).items()
+        if model in cheap and source in (None, _LEVER)
     )
     return (len(saved) / max(asked, len(saved)), asked) if saved else None
 
@@ -95,11 +97,12 @@ def output_cap(traffic: Traffic, cap: int | None) -> Kept:
     sizes = sorted(call.entry.usage.output for call in traffic.asking)
     usual = sizes[min(int(_USUAL * len(sizes)), len(sizes) - 1)] if sizes else 1
     limit = max(usual, 1) if cap is None else cap
-    most = {c: limit for c in traffic.asking if c.entry.usage.output > limit}
+    most: dict[Call, Most] = {
+        c: {"output": limit} for c in traffic.asking if c.entry.usage.output > limit
+    }
     return Kept(
         name=OUTPUT_CAP,
-        part="output",
         most=most,
         sure="assumed",
-        assumption=f"Nobody needs what answers say behind {limit:,} tokens.",
+        assumption=f"Nobody needs what answers say after {limit:,} tokens.",
     )

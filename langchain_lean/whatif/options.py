@@ -37,12 +37,14 @@ class Options:
     tenant_by: str | None
     tool_calls: bool
     output_cap: int | None
+    max_calls: int
 
     def __post_init__(self) -> None:
         for name in ("max_docs", "max_doc_tokens", "max_tokens", "memory_tokens"):
             checked_count(name, getattr(self, name))
         checked_count("keep_tokens", self.keep_tokens, 0)
         checked_count("max_summary_tokens", self.max_summary_tokens)
+        checked_count("max_calls", self.max_calls)
         if self.keep_tokens >= self.memory_tokens:
             msg = "Give keep_tokens= less than memory_tokens, or nothing could leave."
             raise ConfigurationError(msg)

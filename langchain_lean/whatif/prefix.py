@@ -59,14 +59,12 @@ class Prompt(NamedTuple):
         Args:
             left: What other levers leave of it.
         """
-        parts, whole = self.call.entry.anatomy, self.call.entry.usage.input
-        marks = self.call.prompt
-        a_character = (whole - parts.tools) / (sum(m.length for m in marks) or 1)
+        parts, a_character = self.call.entry.anatomy, self.call.tokens_a_character
         system = left.system / parts.system if parts.system else 1.0
         others = left.history / parts.history if parts.history else 1.0
         tokens = (
             mark.length * a_character * (system if mark.role == "system" else others)
-            for mark in marks
+            for mark in self.call.prompt
         )
         most = input_left(self.call, left)
         return [min(int(size), most) for size in accumulate(tokens, initial=left.tools)]
@@ -149,7 +147,7 @@ def cached(traffic: Traffic) -> Cached | str:
         saved=_saving(traffic),
         pays=_paying(traffic),
         sure="simulated",
-        assumption="Cache points stand behind the tools, the system prompt and the "
+        assumption="Cache points are set after the tools, the system prompt and the "
         "history, and the provider keeps what it cached for five minutes.",
         details=details,
     )

@@ -55,16 +55,6 @@ class Questions:
             end = max(end, stop)
         return "".join([*pieces, text[end:]]).strip()
 
-    def standing(self, call: Call) -> list[str]:
-        """The retrieved documents that stand whole in a prompt, the first ones first.
-
-        Args:
-            call: The call.
-        """
-        texts = [self._traffic.text(mark.digest) or "" for mark in call.prompt]
-        documents = self._documents(call, max(map(len, texts), default=0))
-        return [d for d in documents if any(d in text for text in texts)]
-
     def _documents(self, call: Call, longest: int) -> list[str]:
         """What was retrieved and can stand in a text of so many characters."""
         marks = {mark: None for found in call.retrieved for mark in found}

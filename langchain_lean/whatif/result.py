@@ -22,7 +22,8 @@ class Lever:
     Attributes:
         name: The lever, such as `top-k` or `exact cache`.
         alone: What it saves with no other lever.
-        added: What it adds behind the levers before it; never more than `alone`.
+        added: What it adds behind the levers before it; never more than `alone`, and
+            nothing where it is left out.
         sure: `exact` where the recorded calls alone tell, `simulated` where the lever's
             own rules were run on them, `assumed` where it rests on what nobody saw.
         assumption: What must hold, in a sentence.
@@ -44,18 +45,21 @@ class WhatIf:
     Attributes:
         calls: How many calls the application made, embeddings aside.
         requests: How many outermost runs these belong to.
+        older: How many calls the ledger has beside, older ones that are in no figure.
         tokens: Tokens of all calls, those of levers and embeddings among them.
         spent: Dollars these cost.
         unpriced: How many of them are not in `spent` because no price is known.
         levers: The levers, in the order in which they work: a cache answers whole
             requests, a cheap model takes over what is left of them, prompts and answers
             get shorter, and a provider's cache discounts what is still sent.
-        together: What they save together, each token counted once.
+        together: What they save together, each token counted once. Levers that would
+            take more from others than they add are left out.
         missing: By the name of a lever, why nothing is said about it.
     """
 
     calls: int = 0
     requests: int = 0
+    older: int = 0
     tokens: int = 0
     spent: Decimal = Decimal(0)
     unpriced: int = 0
@@ -74,6 +78,11 @@ class WhatIf:
                 return lever
         raise KeyError(name)
 
+    @property
+    def priced(self) -> bool:
+        """Whether `spent` says what was spent: not where all calls are unpriced."""
+        return bool(self.spent) or not self.unpriced
+
     def share(self, saved: Saved) -> float | None:
         """A saving as a share of `spent`, from 0 to 1; None where nothing was spent."""
         return float(saved.dollars / self.spent) if self.spent else None
@@ -84,12 +93,13 @@ class WhatIf:
         return round(saved.tokens * 1_000 / calls), saved.dollars * 1_000 / calls
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures as JSON values; dollars are exact, as text."""
+        """The figures as JSON values; dollars are exact text, or null if unknown."""
         return {
             "calls": self.calls,
             "requests": self.requests,
+            "older_calls": self.older,
             "tokens": self.tokens,
-            "spent_usd": words.exact_money(self.spent),
+            "spent_usd": self._dollars(self.spent),
             "unpriced_calls": self.unpriced,
             "levers": [
                 {
@@ -130,8 +140,11 @@ class WhatIf:
         return {
             "calls": saved.calls,
             "tokens": saved.tokens,
-            "usd": words.exact_money(saved.dollars),
+            "usd": self._dollars(saved.dollars),
             "share": None if share is None else round(share, 4),
             "tokens_per_1000_calls": tokens,
-            "usd_per_1000_calls": words.exact_money(dollars),
+            "usd_per_1000_calls": self._dollars(dollars),
         }
+
+    def _dollars(self, amount: Decimal) -> str | None:
+        return words.exact_money(amount) if self.priced else None

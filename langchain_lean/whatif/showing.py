@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from html import escape
 
 from rich.table import Table
@@ -47,20 +48,29 @@ def _headline(found: WhatIf) -> list[str]:
     if not found.calls:
         return [_NOTHING_YET]
     said = [
-        words.many(found.calls, "call"),
+        f"{'newest ' if found.older else ''}{words.many(found.calls, 'call')}",
         words.many(found.requests, "request"),
-        f"spent {words.money(found.spent)}",
+        f"spent {_money(found, found.spent)}",
     ]
     if found.levers:
         share = found.share(found.together)
-        of_all = f" ({words.share(share)})" if share is not None else ""
-        dollars = words.money(found.together.dollars)
-        said.append(f"all levers {_TOGETHER} would have saved {dollars}{of_all}")
+        saved = _money(found, found.together.dollars)
+        if share is not None:
+            saved += f" ({words.share(share)})"
+        elif not found.priced:
+            saved = f"{words.many(found.together.tokens, 'token')}"
+        said.append(f"all levers {_TOGETHER} would have saved {saved}")
     return said
+
+
+def _money(found: WhatIf, amount: Decimal) -> str:
+    return words.money(amount) if found.priced else "unknown"
 
 
 def _left_out(found: WhatIf) -> Iterator[str]:
     """What the figures do not hold."""
+    if found.older:
+        yield f"{words.many(found.older, 'older call')} in no figure"
     if found.unpriced:
         yield f"{words.many(found.unpriced, 'call')} unpriced"
     yield from (f"{name}: {reason}" for name, reason in found.missing.items())
@@ -69,21 +79,23 @@ def _left_out(found: WhatIf) -> Iterator[str]:
 def _rows(found: WhatIf) -> Iterator[tuple[str, ...]]:
     """A row for each lever, and one for all of them."""
     for lever in found.levers:
-        in_turn = words.money(lever.added.dollars)
+        in_turn = _money(found, lever.added.dollars)
         yield (lever.name, *_figures(found, lever.alone), in_turn, lever.sure)
-    dollars = words.money(found.together.dollars)
+    dollars = _money(found, found.together.dollars)
     yield (_TOGETHER, *_figures(found, found.together), dollars, "")
 
 
 def _figures(found: WhatIf, saved: Saved) -> tuple[str, ...]:
     share, (tokens, dollars) = found.share(saved), found.per_1000_calls(saved)
     per_1000 = [words.count(tokens)] if tokens else []
+    if found.priced or not tokens:
+        per_1000.append(_money(found, dollars))
     return (
         f"{saved.calls:,}",
         words.count(saved.tokens) if saved.tokens else "-",
-        words.money(saved.dollars),
+        _money(found, saved.dollars),
         "-" if share is None else words.share(share),
-        " · ".join([*per_1000, words.money(dollars)]),
+        " · ".join(per_1000),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
@@ -16,12 +17,14 @@ from langchain_core.messages import (
 )
 
 if TYPE_CHECKING:
-    from langchain_lean.accounting.entry import LedgerEntry, MessageMark
+    from langchain_lean.accounting.entry import LedgerEntry, MessageMark, Step
     from langchain_lean.accounting.ledger import TokenLedger
     from langchain_lean.accounting.prices.book import PriceBook
     from langchain_lean.accounting.tokens.counter import TokenCounter
 
 _REMEMBERED = 16_384  # texts and messages; prompts with documents come once
+_STEPS_A_CALL = 10  # runs, retrievals and tools
+_CALLED = '[{"name": "'
 _UNSEEN = "(not kept)"
 
 Model = tuple[str, str | None]
@@ -66,6 +69,26 @@ class Call:
         return len(roles) - 1 - roles[::-1].index("human") if "human" in roles else -1
 
     @cached_property
+    def tokens_a_character(self) -> float:
+        """Tokens of its prompt for each character, tool schemas aside."""
+        tokens = self.entry.usage.input - self.entry.anatomy.tools
+        return tokens / (sum(mark.length for mark in self.prompt) or 1)
+
+    @cached_property
+    def unchanged(self) -> int:
+        """Tokens of its prompt that no lever changes: examples and the question."""
+        parts = self.entry.anatomy
+        changed = parts.retrieved + parts.history + parts.system + parts.tools
+        return self.entry.usage.input - changed
+
+    @cached_property
+    def is_whole(self) -> bool:
+        """Whether it was answered to the end, as far as is recorded."""
+        entry = self.entry
+        broken = entry.failed or entry.stopped_early or entry.abandoned
+        return entry.answer is not None and not broken
+
+    @cached_property
     def rests_on_tools(self) -> bool:
         """Whether a tool said something since the last human message."""
         return any(mark.role == "tool" for mark in self.prompt[self.asked + 1 :])
@@ -103,11 +126,15 @@ class Traffic:
 
     Args:
         ledger: The ledger.
+        max_calls: How many of its calls, the newest ones.
     """
 
-    def __init__(self, ledger: TokenLedger) -> None:
-        entries = [entry for entry in ledger.entries() if entry.usage.total]
-        retrieved = _retrieved(ledger)
+    def __init__(self, ledger: TokenLedger, max_calls: int) -> None:
+        newest = ledger.store.recent(max_calls)
+        entries = [entry for entry in newest if entry.usage.total]
+        steps = ledger.store.recent_steps(_STEPS_A_CALL * max_calls)
+        retrieved = _retrieved(steps, {entry.trace_id for entry in entries})
+        self.older = max(ledger.totals().calls - len(newest), 0)
         self.calls = [
             Call(entry, retrieved.get(entry.trace_id, ()))
             for entry in sorted(entries, key=lambda entry: entry.start)
@@ -168,10 +195,27 @@ def message(role: str, text: str) -> BaseMessage:
     return HumanMessage(text)
 
 
-def _retrieved(ledger: TokenLedger) -> Mapping[str, tuple[Documents, ...]]:
-    """What the retrievals of each trace returned."""
+def called_tools(answer: str) -> list[str]:
+    """The tools that an answer calls, which stand at its end as `message_text` writes.
+
+    Args:
+        answer: Its text.
+    """
+    at = answer.find(_CALLED)
+    while at >= 0:
+        try:
+            return [call["name"] for call in json.loads(answer[at:])]
+        except ValueError:
+            at = answer.find(_CALLED, at + 1)
+    return []
+
+
+def _retrieved(
+    steps: Iterable[Step], traces: Collection[str]
+) -> Mapping[str, tuple[Documents, ...]]:
+    """What the retrievals of some traces returned."""
     found: dict[str, tuple[Documents, ...]] = {}
-    for step in ledger.steps():
-        if step.documents:
+    for step in steps:
+        if step.documents and step.trace_id in traces:
             found[step.trace_id] = (*found.get(step.trace_id, ()), step.documents)
     return found

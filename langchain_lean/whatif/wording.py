@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from langchain_lean.accounting.report.words import many
 from langchain_lean.context.retrieval.sentences import Chunk
 from langchain_lean.whatif.costs import Kept
+from langchain_lean.whatif.traffic import called_tools
 
 if TYPE_CHECKING:
     from langchain_lean.accounting.entry import MessageMark
+    from langchain_lean.whatif.costs import Most
     from langchain_lean.whatif.traffic import Call, Traffic
 
 SYSTEM, TOOLS = "system prompt", "tool schemas"
@@ -24,7 +26,6 @@ _SHOWN = 5
 _LINE_END = re.compile(r"[^\S\n]+$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n{3,}")
 _WITHIN_LINE = re.compile(r"(?<=\S)[^\S\n]{2,}(?=\S)")
-_CALLED = '[{"name": "'
 _DESCRIPTION = "description"
 _PARAMETERS = (
     "parameters",
@@ -70,12 +71,20 @@ def said_once(text: str) -> tuple[str, int]:
 def system_prompt(traffic: Traffic) -> Kept:
     """Send each sentence of the system prompt once, and no needless white space.
 
-    A system message that was sent once only is taken for one with data in it.
+    A system message that was sent with one question only is taken for one with data
+    in it.
 
     Args:
         traffic: What was recorded, with texts.
     """
-    times = Counter(m.digest for c in traffic.asking for m in _systems(c))
+    times = Counter(
+        system
+        for system, _ in {
+            (system.digest, _question(call))
+            for call in traffic.asking
+            for system in _systems(call)
+        }
+    )
 
     @cache
     def sizes(digest: str, model: str) -> _Sizes:
@@ -87,23 +96,22 @@ def system_prompt(traffic: Traffic) -> Kept:
         after = traffic.counter.count(tidied(once), model=model)
         return _Sizes(before, min(before, after), repeats)
 
-    most = {}
+    most: dict[Call, Most] = {}
     repeats: dict[str, int] = {}
     for call in traffic.asking:
         found = {m.digest: sizes(m.digest, call.model[0]) for m in _systems(call)}
         before = sum(each.before for each in found.values())
         after = sum(each.after for each in found.values())
         if before > after:
-            most[call] = -(-call.entry.anatomy.system * after // before)
+            system = call.entry.anatomy.system
+            most[call] = {"system": -(-system * after // before)}
             repeats |= {digest: each.repeats for digest, each in found.items()}
     again = sum(repeats.values())
     return Kept(
         name=SYSTEM,
-        part="system",
         most=most,
         sure="exact",
-        assumption="A sentence works when it stands there once, and white space says "
-        "nothing.",
+        assumption="A sentence need not be said twice, and white space means nothing.",
         details=(many(again, "repeated sentence"),) if again else (),
     )
 
@@ -127,19 +135,18 @@ def tool_schemas(traffic: Traffic) -> Kept:
         return _Sizes(before, min(before, after))
 
     idle: set[str | None] = set()
-    most = {}
+    most: dict[Call, Most] = {}
     for call in traffic.asking:
         if call.tools is not None:
             found = sizes(call.tools.digest, call.model[0])
             if found.before > found.after:
                 tools = call.entry.anatomy.tools
-                most[call] = -(-tools * found.after // found.before)
+                most[call] = {"tools": -(-tools * found.after // found.before)}
     names = sorted(filter(None, idle))
     shown = ", ".join(names[:_SHOWN])
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return Kept(
         name=TOOLS,
-        part="tools",
         most=most,
         sure="assumed",
         assumption="A tool that nobody called while this was recorded is not needed.",
@@ -151,6 +158,10 @@ def _systems(call: Call) -> Sequence[MessageMark]:
     return [mark for mark in call.prompt if mark.role == "system"]
 
 
+def _question(call: Call) -> str | None:
+    return next((m.digest for m in reversed(call.prompt) if m.role == "human"), None)
+
+
 def _called(traffic: Traffic) -> Iterator[str]:
     """The tools that answers call, whoever asked for them."""
     answers = {
@@ -160,14 +171,7 @@ def _called(traffic: Traffic) -> Iterator[str]:
         if mark is not None and mark.role == "ai"
     }
     for digest in answers:
-        text = traffic.text(digest) or ""
-        at = text.find(_CALLED)
-        while at >= 0:
-            try:
-                yield from (call["name"] for call in json.loads(text[at:]))
-                break
-            except ValueError:
-                at = text.find(_CALLED, at + 1)
+        yield from called_tools(traffic.text(digest) or "")
 
 
 def _name(tool: Any) -> str | None:

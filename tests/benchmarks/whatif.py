@@ -10,20 +10,23 @@ compared. Answers are a stand-in's, at the prices of real models.
 Three levers have nothing to save on this traffic, so they are measured on others like
 it: a system prompt and tools with needless text, and a model whose provider caches
 prefixes of this length, played by a stand-in that reads and writes at cache points.
+An agent asks the same questions with a retriever as its tool, so that the documents of
+earlier turns stay in its prompts.
 """
 
 import asyncio
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+from langchain.agents import create_agent
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.messages.ai import InputTokenDetails, UsageMetadata
-from langchain_core.retrievers import RetrieverLike
+from langchain_core.retrievers import BaseRetriever, RetrieverLike
 from langchain_core.runnables import Runnable, RunnableLambda
-from langchain_core.tools import BaseTool, tool
+from langchain_core.tools import BaseTool, create_retriever_tool, tool
 from langchain_core.vectorstores import VectorStore
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, MessagesState, StateGraph
@@ -368,6 +371,42 @@ def on_cached_prefixes(levers: Levers) -> Row:
     return Row("prompt prefix", share, saved(before, after), f"priced as {CACHING}")
 
 
+def searching(model: Any, retriever: RetrieverLike) -> Any:
+    """An agent that looks everything up, and keeps what it found in the chat."""
+    look_up = create_retriever_tool(
+        cast(BaseRetriever, retriever), "look_up", "Look something up."
+    )
+    return create_agent(model, [look_up], checkpointer=InMemorySaver())
+
+
+def on_an_agent(levers: Levers) -> list[Row]:
+    """Documents as the results of a tool, which stay in the prompts of later turns."""
+
+    def answer(chat: list[BaseMessage]) -> AIMessage:
+        asked = chat[-1]
+        if asked.type != "human":
+            return AIMessage("It is in the documentation, as far as I can see. " * 4)
+        call = {"name": "look_up", "args": {"query": asked.text}, "id": str(len(chat))}
+        return AIMessage("", tool_calls=[call])
+
+    model = ScriptedChatModel(
+        responses=[answer], loop=True, model_name=DEAR, provider=PROVIDER
+    )
+    whole = levers.whole(DOCUMENTS)
+    before = recorded(searching(model, whole))
+    found = said(before)
+    on = "an agent with a retriever tool"
+    rows = []
+    for name, retriever in (
+        ("top-k", levers.whole(FEW)),
+        ("chunk size", levers.cut(whole, DOCUMENTS)),
+    ):
+        share = found.share(found[name].alone) or 0.0
+        real = saved(before, recorded(searching(model, retriever)))
+        rows.append(Row(name, share, real, on))
+    return rows
+
+
 def table(rows: Sequence[Row]) -> Table:
     """What is said against what is saved."""
     shown = Table(
@@ -393,6 +432,7 @@ def main() -> int:
         *on_the_demo(levers, before),
         *on_wordy_prompts(levers),
         on_cached_prefixes(levers),
+        *on_an_agent(levers),
     ]
     console = Console(width=120)
     console.print(table(rows))

@@ -16,6 +16,8 @@ def by_default(ledger: TokenLedger) -> None:
     assert_type(found.levers, tuple[Lever, ...])
     assert_type(found.together, Saved)
     assert_type(found.spent, Decimal)
+    assert_type(found.priced, bool)
+    assert_type(found.older, int)
     assert_type(found.to_dict(), dict[str, Any])
     Console().print(found)
 
@@ -36,6 +38,7 @@ def with_options(ledger: TokenLedger, embeddings: Embeddings) -> None:
         tenant_by="user_id",
         tool_calls=True,
         output_cap=500,
+        max_calls=1_000,
         on_progress=lambda done: print(f"{done:.0%}"),
     )
     lever = found["top-k"]

@@ -136,6 +136,9 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """The figures as JSON values: dollars exact, as text, shares from 0 to 1.
 
+        Dollars are None where nothing in a sum has a price; what else it lacks is
+        counted beside it, as in `unpriced_calls`.
+
         Lines and levers have the names of the tables; `names` is how many a line
         stands for. Users, nodes and models are given as far as the report shows them.
         """

@@ -1,6 +1,7 @@
 """What the figures of a ledger have in common: how they look, and where they show."""
 
 import textwrap
+import warnings
 from collections.abc import Mapping
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -21,18 +22,27 @@ except ImportError:
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.backend_bases import RendererBase
     from matplotlib.container import BarContainer
 
 _WIDTH = 8.0  # inches
 _SIZE = 10  # points
 _LINE = 96  # characters of that size in the width
+_NO_GLYPH = r"Glyph \d+ .* missing from|Matplotlib currently does not support "
 
 
 class NotebookFigure(Figure):
     """A figure that a notebook shows once, whether or not pyplot was imported.
 
     Pyplot knows nothing of it: no window opens, and it is gone with its last user.
+    What its font has no letters for is drawn as boxes, without a warning.
     """
+
+    def draw(self, renderer: "RendererBase") -> None:
+        """Draw it, as matplotlib asks."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", _NO_GLYPH, UserWarning)
+            super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
         drawn = BytesIO()

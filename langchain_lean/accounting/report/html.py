@@ -1,6 +1,6 @@
 """A report as one HTML page with inline SVG plots, complete in itself."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from html import escape
 from typing import TYPE_CHECKING
@@ -165,7 +165,12 @@ def _savings(report: "Report") -> str:
         rows.append(Bar("their own cost", cost, [Span(0, _ratio(own, most), "spent")]))
         cells.append(("their own cost", "", cost, "", ""))
     heading = "Savings by lever"
-    plot = bars(heading, _described(rows), rows) + _kinds("exact", "counterfactual")
+    kinds = {
+        kind: name
+        for kind, name in (("accent", "exact"), ("pale", "counterfactual"))
+        if any(getattr(lever, name) for _, lever in levers)
+    }
+    plot = bars(heading, _described(rows), rows) + _legend(kinds)
     return _section(heading, plot, table(heading, cells))
 
 
@@ -184,16 +189,18 @@ def _latency(report: "Report") -> str:
         )
         for row in report.latency
     ]
-    plot = bars("Latency", _described(rows), rows) + _kinds("p50", "p95")
+    kinds = {"accent": "p50", "pale": "p95"}
+    plot = bars("Latency", _described(rows), rows) + _legend(kinds)
     return _section("Latency", plot, table("Latency", words.times(report.latency)))
 
 
-def _kinds(solid: str, pale: str) -> str:
+def _legend(kinds: Mapping[str, str]) -> str:
+    """What the colors of bars mean, by their names in the style."""
     keys = (
         element("li", element("span", class_=f"key {kind}", aria_hidden="true"), name)
-        for kind, name in (("accent", solid), ("pale", pale))
+        for kind, name in kinds.items()
     )
-    return element("ul", *keys, class_="legend")
+    return element("ul", *keys, class_="legend") if kinds else ""
 
 
 def _described(rows: Sequence[Bar]) -> str:

@@ -100,8 +100,12 @@ def _savings(report: "Report") -> NotebookFigure:
             name,
             words.lever_saved(lever),
             [
-                _Piece("exact", "accent", float(lever.exact)),
-                _Piece("counterfactual", "pale", float(lever.counterfactual)),
+                _Piece(kind, color, float(amount))
+                for kind, color, amount in (
+                    ("exact", "accent", lever.exact),
+                    ("counterfactual", "pale", lever.counterfactual),
+                )
+                if amount
             ],
         )
         for name, lever in words.ranked(report)

@@ -13,6 +13,8 @@ from langchain_lean.accounting.report import words
 if TYPE_CHECKING:
     from langchain_lean.accounting.report.data import Report
 
+_NAME, _FIGURE, _GAP = 30, 7, 2  # columns: at least, where they are needed and free
+
 
 def tables(report: "Report", width: int) -> Iterator[Text | Table]:
     """A report as tables and the sentences between them.
@@ -30,12 +32,12 @@ def tables(report: "Report", width: int) -> Iterator[Text | Table]:
     yield from _flow(words.headline(report), width, style="bold")
     named = (("model", report.models), ("node", report.nodes), ("user", report.users))
     names = (line.name for _, lines in named for line in lines)
-    room = max(map(cell_len, names), default=0)
+    room = min(max(map(cell_len, names), default=0), _NAME)
     by_model, *others = [
-        _table(words.table(name, lines), room) for name, lines in named
+        _table(words.table(name, lines), room, width) for name, lines in named
     ]
     if report.latency:
-        others.append(_table(words.times(report.latency), room))
+        others.append(_table(words.times(report.latency), room, width))
     yield by_model
     yield from _flow(words.spending(report), width)
     for parts in (
@@ -73,13 +75,25 @@ def _flow(
     yield from (Text(row, style=style) for row in rows)
 
 
-def _table(rows: Sequence[tuple[str, ...]], room: int) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+def _table(rows: Sequence[tuple[str, ...]], room: int, width: int) -> Table:
+    """A table whose names are broken where its figures leave them too little room."""
+    if _filled(rows) + room > width and not rows[0][-1]:
+        rows = [(*row[:-2], "\n".join(filter(None, row[-2:]))) for row in rows]
+    free = width - _filled(rows)
+    least = _FIGURE if free > 0 else 1  # so that rich marks what it has to cut
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
     first, *names = rows[0]
-    table.add_column(first, min_width=min(room, 30), overflow="fold")
+    table.add_column(first, min_width=max(1, min(room, free)), overflow="fold")
     for name in names:
         side: JustifyMethod = "right" if name else "left"
-        table.add_column(name, justify=side, min_width=7, no_wrap=True)
+        table.add_column(name, justify=side, min_width=least, no_wrap=True)
     for row in rows[1:]:
         table.add_row(*map(Text, row))
     return table
+
+
+def _filled(rows: Sequence[tuple[str, ...]]) -> int:
+    """How many characters of a line the figures take."""
+    _, *columns = zip(*rows, strict=True)
+    lines = ([line for cell in cells for line in cell.split("\n")] for cells in columns)
+    return sum(max(_FIGURE, *map(cell_len, each)) + _GAP for each in lines)

@@ -44,7 +44,7 @@ def timeline(ledger: "TokenLedger") -> NotebookFigure:
     """Draw what was spent over time, by model; tokens where nothing has a price.
 
     The newest 10,000 calls stand each where it ended, older ones at the end of their
-    day.
+    day or, on a day that newer ones share, before these.
 
     Args:
         ledger: The ledger.
@@ -67,8 +67,10 @@ def _events(ledger: "TokenLedger") -> Iterator[_Event]:
     groups = ledger.totals(by=("day", "model"))
     older = {key: _amounts(totals) for key, totals in groups.items()}
     newest = ledger.store.recent(_NEWEST)
-    ends = [entry.start + timedelta(seconds=entry.seconds) for entry in newest]
-    for entry, end in zip(newest, ends, strict=True):
+    begun: dict[str | None, datetime] = {}
+    for entry in newest:
+        end = entry.start + timedelta(seconds=entry.seconds)
+        begun[entry.day] = min(end, begun.get(entry.day, end))
         builder = TotalsBuilder()
         builder.add(entry)
         amounts = _amounts(builder.totals())
@@ -78,7 +80,7 @@ def _events(ledger: "TokenLedger") -> Iterator[_Event]:
     if sum(totals.calls for totals in groups.values()) > len(newest):
         for (day, model), amounts in older.items():
             midnight = datetime.fromisoformat(f"{day}T00:00Z") + timedelta(days=1)
-            yield _Event(min(midnight, *ends), model, amounts)
+            yield _Event(min(midnight, begun.get(day, midnight)), model, amounts)
 
 
 def _amounts(totals: Totals) -> Floats:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from langchain_lean.accounting.entry import Totals
-from langchain_lean.accounting.report.words import exact_money
+from langchain_lean.accounting.report import words
 
 if TYPE_CHECKING:
     from langchain_lean.accounting.report.data import Line, Report
@@ -18,27 +18,32 @@ def values(report: "Report") -> dict[str, Any]:
         report: The report.
 
     Returns:
-        The figures by name; dollars are exact, as text, and shares go from 0 to 1.
+        The figures by name; dollars are exact, as text, or None where nothing in a sum
+        has a price; shares go from 0 to 1.
     """
     savings, anatomy = report.savings, report.total.anatomy
-    shares = anatomy.shares()
+    shares, missing = anatomy.shares(), words.unpriced_savings(report)
+    unpriced, whole = report.total.unpriced, report.total.cost + savings.total
     return {
         "title": report.title,
         **_sums(report.total),
         "user_count": report.user_count,
         "cheapest_model_share": _rounded(report.cheapest),
-        "without_levers_usd": exact_money(report.total.cost + savings.total),
-        "saved_usd": exact_money(savings.total),
-        "saved_exact_usd": exact_money(savings.exact),
-        "saved_counterfactual_usd": exact_money(savings.counterfactual),
+        "without_levers_usd": words.exact_sum(whole, unpriced) if whole >= 0 else None,
+        "saved_usd": (
+            words.exact_money(savings.total) if words.saved_known(report) else None
+        ),
+        "saved_exact_usd": words.exact_sum(savings.exact, missing),
+        "saved_counterfactual_usd": words.exact_sum(savings.counterfactual, missing),
         "levers": [
             {"name": name, **_lever(lever)} for name, lever in savings.levers.items()
         ],
         "levers_own_cost_usd": {
-            name: exact_money(cost) for name, cost in savings.own_cost.items()
+            name: words.exact_sum(cost, report.unpriced_own)
+            for name, cost in savings.own_cost.items()
         },
         "levers_own_unpriced_calls": report.unpriced_own,
-        "provider_cache_saved_usd": exact_money(savings.provider_cache),
+        "provider_cache_saved_usd": words.exact_sum(savings.provider_cache, unpriced),
         "tokens_by_part": {
             name: {"tokens": tokens, "share": _rounded(shares[name])}
             for name, tokens in anatomy.parts().items()
@@ -68,7 +73,7 @@ def _sums(totals: Totals) -> dict[str, Any]:
         "input_tokens": usage.input,
         "cached_input_tokens": usage.cache_read,
         "output_tokens": usage.output,
-        "spent_usd": exact_money(totals.cost),
+        "spent_usd": words.exact_sum(totals.cost, totals.unpriced),
         "unpriced_calls": totals.unpriced,
         "model_seconds": round(totals.seconds, 6),
         "calls_by_flag": dict(totals.flags),
@@ -83,9 +88,11 @@ def _lines(lines: "Iterable[Line]") -> list[dict[str, Any]]:
 
 def _lever(lever: "LeverSaving") -> dict[str, Any]:
     return {
-        "saved_usd": exact_money(lever.total),
-        "saved_exact_usd": exact_money(lever.exact),
-        "saved_counterfactual_usd": exact_money(lever.counterfactual),
+        "saved_usd": words.exact_sum(lever.total, lever.unpriced),
+        "saved_exact_usd": words.exact_sum(lever.exact, lever.unpriced),
+        "saved_counterfactual_usd": words.exact_sum(
+            lever.counterfactual, lever.unpriced
+        ),
         "unpriced_savings": lever.unpriced,
         "times": lever.count,
         "misses": lever.misses,

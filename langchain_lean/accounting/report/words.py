@@ -63,6 +63,11 @@ def exact_money(amount: Decimal) -> str:
         return f"{amount.normalize() + 0:f}"
 
 
+def exact_sum(amount: Decimal, unpriced: int) -> str | None:
+    """The same of a sum; None where nothing in it has a price."""
+    return exact_money(amount) if amount or not unpriced else None
+
+
 def short(name: str) -> str:
     """A name without its middle, where it is wide: ids differ at their ends."""
     if sum(map(_width, name)) <= 25:
@@ -172,18 +177,35 @@ def spent(report: "Report") -> tuple[str, str]:
 
 def without(report: "Report") -> tuple[str, str]:
     """What would have been spent without the levers, and what is not in it."""
-    return _known(report.total.cost + report.savings.total, report.total.unpriced)
+    amount = report.total.cost + report.savings.total
+    if amount < 0:
+        return "unknown", "the levers lost more than was spent"
+    return _known(amount, report.total.unpriced)
 
 
 def saved(report: "Report") -> tuple[str, str]:
     """What the levers saved, their own cost taken off, and how it is known."""
     savings = report.savings
+    if not saved_known(report):
+        return "unknown", ""
     whole = report.total.cost + savings.total
     kinds = f"{money(savings.exact)} exact, {money(savings.counterfactual)}"
     comparable = 0 < savings.total <= whole and not report.total.unpriced
     ratio = share(float(savings.total / whole)) if comparable else ""
     parts = f"{ratio}; {kinds}" if ratio else kinds
     return money(savings.total), f"{parts} counterfactual"
+
+
+def saved_known(report: "Report") -> bool:
+    """Whether anything that levers saved or cost has a price, or nothing lacks one."""
+    savings = report.savings
+    amounts = (savings.exact, savings.counterfactual, *savings.own_cost.values())
+    return any(amounts) or not (unpriced_savings(report) or report.unpriced_own)
+
+
+def unpriced_savings(report: "Report") -> int:
+    """How many savings are in no sum."""
+    return sum(lever.unpriced for lever in report.savings.levers.values())
 
 
 def spending(report: "Report") -> list[str]:
@@ -289,7 +311,7 @@ def _remarks(report: "Report") -> Iterator[str]:
     for name, said in _REMARKS:
         if number := flags.get(name, 0):
             yield f"{many(number, 'call') if name == 'unpriced' else number} {said}"
-    if missing := sum(lever.unpriced for lever in report.savings.levers.values()):
+    if missing := unpriced_savings(report):
         yield f"{many(missing, 'saving')} unpriced"
 
 

@@ -7,7 +7,8 @@ import sys
 import warnings
 import weakref
 from datetime import UTC, datetime, timedelta
-from itertools import count
+from io import BytesIO
+from itertools import count, pairwise
 
 import matplotlib as mpl
 import pytest
@@ -30,7 +31,10 @@ PRICES = (
     .with_price("cheap", input="1", output="1")
     .with_price("strong", input="10", output="10")
 )
-ODD_NAMES = ("_hidden", "$a$ costs $5", "\\frac{1", "a\x1b[2J\nb", "<b>", "x" * 200, "")
+ODD_NAMES = (
+    *("_hidden", "$a$ costs $5", "$\\frac{1$", "\\frac{1", "a\x1b[2J\nb", "<b>"),
+    *("x" * 200, "", "日本語モデル", "हिन्दी"),
+)
 _ids = count()
 
 
@@ -95,6 +99,15 @@ def heights(figure):
     areas = figure.axes[0].collections
     paths = [area.get_paths()[0] for area in areas if len(area.get_paths()[0]) > 100]
     return [float(path.vertices[:, 1].max()) for path in paths]
+
+
+def steps(figure):
+    """How many days pass from each rise of a timeline's lowest area to the next."""
+    area = figure.axes[0].collections[0].get_paths()[0].vertices
+    upper = area[area[:, 1] > 0]
+    heights = sorted({round(height, 9) for height in upper[:, 1]})
+    days = [upper[upper[:, 1] >= h - 1e-9][:, 0].min() for h in heights]
+    return [later - day for day, later in pairwise(days)]
 
 
 def colors():
@@ -188,6 +201,17 @@ class TestTheTimeline:
         assert heights(figure) == pytest.approx([0.004])
         assert "$0.00400 in 4 calls; times are in UTC" in texts(figure)
 
+    def test_older_calls_stay_on_their_day_where_a_newer_one_is_dated_back(self):
+        calls = [call(after=-86_400 * n) for n in (2, 1, 0, 99)]
+        folded = ledger_of(*calls, store=MemoryStore(b"key", max_entries=1))
+        assert steps(folded.plot("timeline")) == pytest.approx([97.5, 1, 1], abs=0.5)
+
+    def test_older_calls_stand_before_the_newer_ones_of_their_day(self):
+        calls = [call(after=3_600 * n) for n in (0, 1, 2)]
+        folded = ledger_of(*calls, store=MemoryStore(b"key", max_entries=1))
+        first, last = folded.plot("timeline").axes[0].get_xlim()
+        assert last - first < 0.1
+
     def test_puts_models_beyond_seven_into_one_area(self):
         calls = [call(f"model {n}", after=n) for n in range(9)]
         figure = ledger_of(*calls).plot("timeline")
@@ -206,6 +230,15 @@ class TestSavings:
         assert (0, -0.002, known["pale"]) in memory
         assert own == [(0, -0.001, known["spent"])]
         assert legend(figure) == ["exact", "counterfactual", "their own cost"]
+
+    @pytest.mark.parametrize("kind", ["exact", "counterfactual"])
+    def test_name_only_the_kinds_there_are(self, kind):
+        ledger = ledger_of(call())
+        save(ledger, "cache", 3_000, kind=kind)
+        assert legend(ledger.plot("savings")) == [kind]
+        html = ledger.report().to_html()
+        keys = re.findall(r'<li><span class="key \w+"[^>]*></span>(\w+)</li>', html)
+        assert [key for key in keys if key in ("exact", "counterfactual")] == [kind]
 
     def test_are_written_beside_their_bars_and_together_at_the_head(self, ledger):
         said = texts(ledger.plot("savings"))
@@ -251,6 +284,7 @@ class TestAnyPlot:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert figure._repr_png_().startswith(b"\x89PNG")
+            figure.savefig(BytesIO(), format="svg", bbox_inches="tight")
         if kind == "anatomy" and name.isprintable() and 0 < len(name) < 20:
             assert name in texts(figure)
 

@@ -17,6 +17,7 @@ from langchain_lean.accounting.entry import LedgerEntry, Step
 from langchain_lean.accounting.ledger import TokenLedger
 from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.report.data import make_report
+from langchain_lean.accounting.report.words import cost as cost_of
 from langchain_lean.accounting.report.words import exact_money
 from langchain_lean.accounting.reporting import report_notice, report_saving
 from langchain_lean.accounting.store import Batch, MemoryStore
@@ -113,6 +114,14 @@ class TestTheFirstLines:
         save(ledger, "cache", dollars="0.25", kind="exact")
         assert "saved -$0.750 ($0.250 exact, $0.00 counterfactual)" in said(ledger)
 
+    def test_what_levers_lost_is_never_a_bill_below_nothing(self):
+        ledger = ledger_of(entry())
+        spent = TokenUsage(input=100_000)
+        save(ledger, "cache", dollars="0", kind="exact", spent=spent)
+        said_of_it = "without the levers unknown (the levers lost more than was spent)"
+        assert said_of_it in said(ledger)
+        assert ledger.report().to_dict()["without_levers_usd"] is None
+
     def test_savings_are_told_even_where_no_call_was_made(self):
         ledger = ledger_of()
         save(ledger, "cache", dollars="0.25", kind="exact")
@@ -186,7 +195,7 @@ class TestCallsWithoutAPrice:
     def test_own_calls_without_a_price_are_told_even_where_nothing_was_saved(self):
         lines = said(ledger_of(entry(), entry("my-llm", source="judge")))
         assert "their own cost unpriced" in lines
-        assert any(line.startswith("saved $0.00") for line in lines)
+        assert any(line.endswith("saved unknown") for line in lines)
 
 
 class TestRemarks:
@@ -464,6 +473,30 @@ class TestAsJson:
         assert found["levers_own_unpriced_calls"] == 1
         assert found["levers"][0]["unpriced_savings"] == 1
 
+    def test_knows_no_amount_where_the_printed_report_knows_none(self):
+        ledger = ledger_of(entry("my-llm", user_id="ada"), entry("my-llm", source="j"))
+        save(ledger, "cache", dollars="1", kind="exact", model="my-llm")
+        lines, found = said(ledger), ledger.report().to_dict()
+        assert "spent unknown (2 calls unpriced)" in lines[3]
+        assert "saved unknown" in lines[4]
+        rows = [found, *found["models"], *found["users"], *found["levers"]]
+        amounts = [v for row in rows for k, v in row.items() if k.endswith("_usd")]
+        amounts.remove({"j": None})
+        assert len(amounts) > 10
+        assert not any(amounts)
+        assert "0" not in amounts
+
+    def test_a_sum_that_leaves_some_calls_out_says_how_many_beside_it(self):
+        calls = [entry("cheap", user_id="ada"), entry("my-llm", user_id="ada")]
+        found = ledger_of(*calls).report().to_dict()
+        for row in (found, *found["users"]):
+            assert (row["spent_usd"], row["unpriced_calls"]) == ("0.0012", 1)
+
+    def test_what_is_free_costs_nothing_and_is_known(self):
+        ledger = ledger_of(entry("cheap", tokens=(0, 0)))
+        found = ledger.report().to_dict()
+        assert found["spent_usd"] == found["saved_usd"] == "0"
+
     def test_tells_parts_latency_and_notices(self):
         ledger = TokenLedger(prices=PRICES)
         ledger.record(
@@ -540,6 +573,42 @@ class TestInTheTerminal:
             patch.setenv("COLUMNS", str(columns))
             lines = str(report).splitlines()
         assert max(map(cell_len, lines)) <= max(80, columns)
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        user=st.one_of(NAMES, st.just("3f2504e0-4f89-11d3-9a0c-0305e82c3301")),
+        tokens=st.integers(1, 10**15),
+        columns=st.integers(1, 120),
+    )
+    def test_no_figure_is_cut_whatever_its_size(self, user, tokens, columns):
+        calls = [entry(m, user_id=user, tokens=(tokens, 0)) for m in ("cheap", "own")]
+        report = ledger_of(*calls).report()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("COLUMNS", str(columns))
+            lines = str(report).splitlines()
+        cost = cost_of(report.users[0].totals)
+        of_users = "\n".join(lines[lines.index("") :])
+        assert all(figure in of_users for figure in cost.split(" ", 1))
+
+    def test_what_has_no_room_beside_an_amount_stands_below_it(self, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "80")
+        user = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
+        calls = [
+            entry("strong", tokens=(989_109_000, 0), user_id=user),
+            *(entry("own", tokens=(1, 0), user_id=user) for _ in range(1_500)),
+        ]
+        lines = str(ledger_of(*calls).report()).splitlines()
+        first, second = lines[-2:]
+        assert first.endswith(" $9,891.09")
+        assert second.endswith(" + 1,500 unpriced")
+        assert len(first) == len(second)
+        assert first.split()[0] + second.split()[0] == user
+
+    def test_a_console_too_narrow_for_the_figures_says_that_it_cuts(self, desk):
+        console = Console(file=StringIO(), width=30)
+        console.print(desk.report())
+        row = console.file.getvalue().splitlines()[5]
+        assert "…" in row
 
     def test_a_wide_terminal_is_used(self, desk, monkeypatch):
         monkeypatch.setenv("COLUMNS", "200")

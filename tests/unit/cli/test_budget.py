@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from langchain_lean import Budget, BudgetGuard
+from langchain_lean.budgets.storage import Claim, storage_from_url
 from langchain_lean.testing import ScriptedChatModel
 from tests.unit.cli.conftest import MODEL, PROVIDER, Ran, Run
 
@@ -103,6 +104,85 @@ def test_reset_without_keys_is_about_the_budgets_of_all(run: Run, quota: str) ->
     assert run("budget", "reset", *store, "--yes").code == 0
     assert calls(status(run, quota, ADA)) == [2]
     assert calls(status(run, quota, budget=MONTHLY)) == ["0"]
+
+
+def test_a_reset_is_about_budgets_of_a_run_only_where_a_run_is_named(
+    run: Run, quota: str
+) -> None:
+    per_run = "calls=5 per=run by=user_id"
+    store = ("--store", quota, "--budget", BY_USER, "--budget", per_run)
+
+    def reset(*whose: str) -> list[str]:
+        ran = run("budget", "reset", *whose, *store, "--yes", "--json")
+        return [budget["per"] for budget in ran.json["reset"]]
+
+    assert reset(ADA) == ["day"]
+    assert reset(ADA, "run_id=r") == ["run"]
+
+
+def test_a_reset_where_nothing_is_counted_says_so(run: Run, quota: str) -> None:
+    store = ("--store", quota, "--budget", BY_USER)
+    ran = run("budget", "reset", "user_id=eve", *store, "--yes")
+    assert ran.code == 0
+    assert "(nothing is counted there)" in ran.err
+    assert ran.err.endswith("Nothing was there to reset.\n")
+    assert "Reset.\n" in run("budget", "reset", ADA, *store, "--yes").err
+
+
+@pytest.mark.parametrize(
+    "other", ["name=x", "timezone=Asia/Tokyo", "by=user_id,team", "per=hour"]
+)
+def test_a_typed_budget_under_which_nothing_is_counted_says_what_to_check(
+    run: Run, quota: str, other: str
+) -> None:
+    told = dict(part.split("=") for part in (*BY_USER.split(), other))
+    budget = " ".join("=".join(pair) for pair in told.items())
+    asked = ("budget", "status", ADA, "--store", quota, "--budget")
+    *_, note = run(*asked, budget).out.splitlines()
+    assert note.startswith("Nothing is counted under ")
+    assert "5 calls per " in note
+    for argument in ("per", "by", "name", "timezone", "namespace"):
+        assert argument in note
+    assert "Nothing is counted" not in run(*asked, BY_USER).out
+
+
+@pytest.mark.parametrize("budget", ["usd=1 per=call", "usd=1 per=run"])
+def test_a_budget_without_a_past_to_see_needs_no_such_advice(
+    run: Run, quota: str, budget: str
+) -> None:
+    ran = run("budget", "status", "--store", quota, "--budget", budget)
+    assert (ran.code, ran.err) == (0, "")
+    assert "Nothing is counted" not in ran.out
+
+
+def test_what_calls_under_way_hold_is_counted(run: Run, quota: str) -> None:
+    budget = Budget(calls=5, per="total")
+    claim = Claim(budget.counter(0, {}), amount=1, limit=5, window=None)
+    with storage_from_url(quota) as storage:
+        storage.reserve([claim], lease=600)
+    store = ("--store", quota, "--budget", "calls=5 per=total")
+    assert "Nothing is counted" not in run("budget", "status", *store).out
+    assert run("budget", "reset", *store, "--yes").err.endswith("Reset.\n")
+
+
+def test_a_guard_of_an_application_needs_no_such_advice(
+    run: Run, quota: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    text = "from langchain_lean import Budget, BudgetGuard\n"
+    text += f"guard = BudgetGuard(Budget(calls=5, per='day'), store={quota!r})\n"
+    name = app(tmp_path, "unused_app", text)
+    assert (
+        "Nothing is counted"
+        not in run("budget", "status", "--guard", f"{name}:guard").out
+    )
+
+
+def test_a_file_has_no_namespaces(run: Run, quota: str) -> None:
+    store = ("--store", quota, "--budget", BY_USER, "--namespace", "other")
+    ran = run("budget", "status", *store)
+    assert (ran.code, ran.out) == (2, "")
+    assert "leave --namespace out" in ran.err
 
 
 @pytest.mark.parametrize(
@@ -228,6 +308,8 @@ def test_a_server_that_cannot_be_reached_is_one_sentence(run: Run) -> None:
         "usd=x per=day",
         "usd=1 per=week",
         "usd=1 tokens=2 per=day",
+        "usd=1 usd=2 per=day",
+        "usd=1 per=day per=month",
         "calls=1.5 per=day",
         "limit=1 per=day",
         "usd=1 per=day by=",

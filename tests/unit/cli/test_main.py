@@ -10,12 +10,23 @@ from pathlib import Path
 import pytest
 
 import langchain_lean
+from langchain_lean import TokenLedger
+from langchain_lean.budgets.storage import storage_from_url
+from langchain_lean.cli import main
 from tests.unit.cli.conftest import Run, ask
 
 COMMANDS = ("demo", "report", "whatif", "prices", "budget")
 OWN = COMMANDS[1:]
 STYLED, COLORED = re.compile(r"\x1b\[[\d;]*m"), re.compile(r"\x1b\[(\d;)*3\d")
 HEAVY = ("langchain_core", "langgraph", "numpy", "genai_prices", "rich")
+
+
+@pytest.fixture
+def quota_file(tmp_path: Path) -> Path:
+    path = tmp_path / "q.db"
+    with storage_from_url(f"sqlite:///{path}") as storage:
+        storage.read("key")
+    return path
 
 
 def in_a_shell(
@@ -75,6 +86,56 @@ def test_wrong_usage_is_told_on_stderr_with_code_2(
     ran = run(*arguments)
     assert (ran.code, ran.out) == (2, "")
     assert "error: " in ran.err
+    assert ran.err.endswith(" --help.\n")
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_flag_that_is_not_there_is_one_sentence_that_leads_to_the_help(
+    run: Run, name: str
+) -> None:
+    ran = run(name, "--nonsense")
+    assert (ran.code, ran.out) == (2, "")
+    assert re.fullmatch(
+        rf"langchain-lean {name}: error: [^\n]+; see langchain-lean {name} --help\.\n",
+        ran.err,
+    )
+
+
+@pytest.mark.parametrize("closed", ["stdin", "stdout", "stderr"])
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        (["--help"], 0),
+        (["--version"], 0),
+        (["prices", "gpt-5-mini"], 0),
+        (["prices", "zzzz"], 1),
+        (["nonsense"], 2),
+        (
+            [
+                "budget",
+                "reset",
+                "--store",
+                "sqlite:///q.db",
+                "--budget",
+                "usd=1 per=day",
+            ],
+            2,
+        ),
+    ],
+)
+def test_a_stream_that_is_closed_is_no_error_of_its_own(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    quota_file: Path,
+    closed: str,
+    asked: list[str],
+    code: int,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, closed, None)
+        assert main(asked) == code
+        assert getattr(sys, closed) is None
 
 
 def test_an_interrupt_ends_it_quietly(
@@ -135,6 +196,29 @@ def test_there_is_no_color_where_none_is_wanted(
     assert COLORED.search(run("whatif", path).out)
     monkeypatch.setenv("NO_COLOR", "1")
     assert not COLORED.search(run("whatif", path).out)
+
+
+@pytest.mark.parametrize("flag", ["--output", "--ledger"])
+@pytest.mark.parametrize("name", ["{}", "{}-wal", "{}-shm", "{}-journal"])
+def test_the_demo_replaces_no_file_of_a_ledger(
+    run: Run, recorded: Path, flag: str, name: str
+) -> None:
+    with TokenLedger(f"sqlite:///{recorded}"):
+        before = {p: p.read_bytes() for p in recorded.parent.iterdir()}
+        ran = run("demo", "--questions", "1", flag, name.format(recorded))
+        assert (ran.code, ran.out) == (2, "")
+        assert {p: p.read_bytes() for p in recorded.parent.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "page", ["kept.db", "kept.db-wal", "kept-naive.db", "./kept-naive.db-shm"]
+)
+def test_the_demo_keeps_its_pages_out_of_its_ledgers(
+    run: Run, tmp_path: Path, page: str
+) -> None:
+    asked = ("--questions", "1", "--ledger", "kept.db", "--output", page)
+    assert run("demo", *asked).code == 2
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_the_demo_keeps_can_be_reported_and_tried(

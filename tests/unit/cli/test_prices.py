@@ -42,6 +42,15 @@ def test_tiers_by_the_size_of_the_input_have_a_line_each(run: Run) -> None:
     assert lines[2].endswith("$0.500  above 200,000 input tokens")
 
 
+def test_an_input_that_just_fits_a_tier_is_of_it(run: Run) -> None:
+    def costs(tokens: int) -> str:
+        asked = ("gemini-2.5-pro", *AT, "--input", tokens, "--json")
+        return str(run("prices", *asked).json["models"][0]["cost_usd"])
+
+    assert costs(200_000) == "0.25"
+    assert costs(200_001) == "0.5000025"
+
+
 @pytest.mark.parametrize("model", ["gpt-5-mini", "claude-sonnet-4-5"])
 def test_the_cost_of_a_usage_is_what_a_price_book_says(run: Run, model: str) -> None:
     usage = TokenUsage(input=300_000, output=500, cache_read=2_000)
@@ -123,6 +132,8 @@ def test_what_is_like_no_model_is_one_sentence(run: Run, name: str) -> None:
     "wrong",
     [
         ["gpt-5-mini", "--at", "yesterday"],
+        ["gpt-5-mini", "--at", "0001-01-01T00:00+14:00"],
+        ["gpt-5-mini", "--at", "9999-12-31T23:59-14:00"],
         ["gpt-5-mini", "--input", "-1"],
         ["gpt-5-mini", "--input", "1.5"],
         ["gpt-5-mini", "--input", "1", "--cached", "2"],

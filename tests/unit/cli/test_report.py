@@ -1,15 +1,20 @@
 """`langchain-lean report`."""
 
+import shutil
 import sqlite3
+import sys
 from collections.abc import Callable
 from contextlib import closing
+from functools import partialmethod
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 
 from langchain_lean import TokenLedger, TokenUsage
 from langchain_lean.budgets.storage import storage_from_url
+from langchain_lean.sqlite_file import SQLiteFile
 from tests.unit.cli.conftest import MODEL, PROVIDER, Run
 
 ONE = TokenUsage(input=1, output=1)
@@ -47,6 +52,50 @@ def test_a_ledger_that_may_not_be_written_is_read_all_the_same(
         assert recorded.read_bytes() == before
 
 
+def test_what_was_written_last_is_read_where_nothing_can_be_written(
+    run: Run, recorded: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    with TokenLedger(f"sqlite:///{recorded}") as ledger:
+        ledger.record(model=MODEL, provider=PROVIDER, usage=ONE)
+        ledger.flush()
+        for ending in ("", "-wal"):
+            shutil.copy(f"{recorded}{ending}", kept / f"recorded.db{ending}")
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    connect = sqlite3.connect
+
+    def refused(file: object, **how: Any) -> sqlite3.Connection:
+        if "mode=ro" in str(file):  # as SQLite does in a folder that is read-only
+            msg = "unable to open database file"
+            raise sqlite3.OperationalError(msg)
+        return connect(str(file), **how)
+
+    monkeypatch.setattr(sqlite3, "connect", refused)
+    assert run("report", kept / "recorded.db", "--json").json["calls"] == 5
+    assert len([*kept.iterdir()]) == 2
+
+
+def test_a_ledger_that_another_process_holds_says_so_and_what_to_do(
+    run: Run, recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("langchain_lean.cli.ledgers._SOON", 0.0)
+    monkeypatch.setattr(
+        SQLiteFile, "__init__", partialmethod(SQLiteFile.__init__, wait=0.0)
+    )
+    with closing(sqlite3.connect(recorded)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        ran = run("report", recorded)
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+        seen = run("report", recorded)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.count("\n") == 1
+    assert "is held by another process" in ran.err
+    assert "try again" in ran.err
+    assert seen.err == f"Another process holds the ledger; waiting for it.\n{ran.err}"
+    assert run("report", recorded).err == ""
+
+
 def test_by_adds_a_table_of_a_field_the_dearest_first(run: Run, recorded: Path) -> None:
     lines = run("report", recorded, "--by", "user_id").out.splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("user_id"))
@@ -75,6 +124,14 @@ def test_a_long_table_ends_on_how_many_more_there_are(run: Run, tmp_path: Path) 
     assert len(rows) == 23
 
 
+def test_a_sum_without_a_price_is_null_in_json(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "own.db"
+    with TokenLedger(f"sqlite:///{path}") as ledger:
+        ledger.record(model="my-llm", usage=ONE)
+    (row,) = run("report", path, "--by", "model", "--json").json["by"]["model"]
+    assert (row["spent_usd"], row["unpriced_calls"]) == (None, 1)
+
+
 def test_an_unknown_field_is_wrong_usage_that_names_those_there_are(
     run: Run, recorded: Path
 ) -> None:
@@ -93,10 +150,25 @@ def test_html_writes_the_page_and_still_prints(
     assert "4 calls" in page.read_text(encoding="utf-8")
 
 
-def test_the_page_never_replaces_the_ledger(run: Run, recorded: Path) -> None:
-    before = recorded.read_bytes()
-    assert run("report", recorded, "--html", recorded).code == 2
-    assert recorded.read_bytes() == before
+@pytest.mark.parametrize("ending", ["", "-wal", "-shm", "-journal"])
+@pytest.mark.parametrize("of", ["recorded.db", "other.db", "link.db"])
+def test_the_page_never_replaces_what_a_ledger_is_kept_in(
+    run: Run, recorded: Path, of: str, ending: str
+) -> None:
+    other = recorded.with_name("other.db")
+    with TokenLedger(f"sqlite:///{recorded}"), TokenLedger(f"sqlite:///{other}"):
+        recorded.with_name("link.db").symlink_to(recorded)
+        recorded.with_name("link.db-wal").symlink_to(f"{recorded}-wal")
+        files = {p: p.read_bytes() for p in recorded.parent.iterdir()}
+        ran = run("report", recorded, "--html", recorded.with_name(of + ending))
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.err.count("\n") == 1
+        assert {p: p.read_bytes() for p in recorded.parent.iterdir()} == files
+
+
+def test_a_page_may_have_any_other_name(run: Run, recorded: Path) -> None:
+    for name in ("page-wal", "-wal", "recorded.db.html"):
+        assert run("report", recorded, "--html", recorded.with_name(name)).code == 0
 
 
 def test_a_page_that_cannot_be_written_is_one_sentence(

@@ -6,10 +6,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableLambda
-from langchain_core.tools import tool
+from langchain_core.tools import create_retriever_tool, tool
+from langgraph.checkpoint.memory import InMemorySaver
 
 from langchain_lean import BudgetRetriever, SummaryMemory, TokenLedger, track
 from langchain_lean.testing import ScriptedChatModel
@@ -78,6 +80,160 @@ def test_documents_that_never_reached_the_prompt_are_not_counted(
     chain.invoke("Where is Rome?", {"callbacks": [ledger]})
     found = what_if(ledger, max_docs=2, embeddings=TOPICS)
     assert found["top-k"].alone.tokens == 0
+
+
+def others(question: str) -> list[Document]:
+    """Documents that no other question is given."""
+    return [Document(f"On {question}: {each.page_content}") for each in DOCUMENTS]
+
+
+def threads(
+    ledger: TokenLedger, model: Model, shown: Callable[[list[Document]], Any]
+) -> TokenLedger:
+    """Chats of four turns whose documents stay in the prompts of later turns.
+
+    Args:
+        ledger: Records them.
+        model: Makes the model.
+        shown: Which of the documents are sent.
+    """
+    for chat in CITIES[:2]:
+        prompt: list[BaseMessage] = [SystemMessage("You help.")]
+        for turn in range(4):
+            question = f"Where do people walk in {chat} on day {turn}?"
+            finding = Found(documents=others(question))
+
+            def step(asked: str, prompt: Any = prompt, finding: Any = finding) -> None:
+                texts = (d.page_content for d in shown(finding.invoke(asked)))
+                prompt.append(HumanMessage("\n\n".join([*texts, asked])))
+                prompt.append(model("By the river. " * 5).invoke(prompt))
+
+            config: Any = {"callbacks": [ledger], "metadata": {"thread_id": chat}}
+            RunnableLambda(step).invoke(question, config)
+    return ledger
+
+
+def agents(ledger: TokenLedger, model: Model, documents: int) -> TokenLedger:
+    """The same with a retriever as the tool of an agent."""
+
+    def answer(chat: list[BaseMessage]) -> AIMessage:
+        if chat[-1].type != "human":
+            return AIMessage("By the river. " * 5)
+        call = {"name": "look", "args": {"query": chat[-1].text}, "id": str(len(chat))}
+        return AIMessage("", tool_calls=[call])
+
+    class Numbered(Found):
+        def _get_relevant_documents(self, query: str, **_: Any) -> list[Document]:
+            return others(query)[:documents]
+
+    look = create_retriever_tool(Numbered(documents=[]), "look", "Looks things up.")
+    agent = create_agent(model(answer), [look], checkpointer=InMemorySaver())
+    for chat in CITIES[:2]:
+        for turn in range(4):
+            question = HumanMessage(f"Where do people walk in {chat} on day {turn}?")
+            config: Any = {"configurable": {"thread_id": chat}, "callbacks": [ledger]}
+            agent.invoke({"messages": [question]}, config)
+    return ledger
+
+
+def really(before: TokenLedger, after: TokenLedger) -> float:
+    """The share of the dollars that is saved."""
+    return 1 - float(after.totals().cost / before.totals().cost)
+
+
+def test_documents_that_stay_in_a_chat_are_counted_in_every_later_prompt(
+    make_ledger: Ledgers, model: Model
+) -> None:
+    before = threads(make_ledger(), model, lambda found: found)
+    after = threads(make_ledger(), model, lambda found: found[:2])
+    found = what_if(before, max_docs=2, embeddings=TOPICS)
+    said = found.share(found["top-k"].alone)
+    assert said == pytest.approx(really(before, after), abs=0.02)
+    assert found["top-k"].alone.calls == 8
+
+
+def test_documents_that_a_tool_found_are_counted_in_every_later_prompt(
+    make_ledger: Ledgers, model: Model
+) -> None:
+    before, after = (agents(make_ledger(), model, k) for k in (5, 2))
+    found = what_if(before, max_docs=2, embeddings=TOPICS)
+    said = found.share(found["top-k"].alone)
+    assert said == pytest.approx(really(before, after), abs=0.03)
+
+
+def test_behind_fewer_documents_those_that_stay_are_cut_as_few(
+    make_ledger: Ledgers, model: Model
+) -> None:
+    limits: dict[str, Any] = {"max_docs": 2, "max_doc_tokens": 20, "max_tokens": 1_000}
+    few = agents(make_ledger(), model, 2)
+    found, alone = (
+        what_if(ledger, embeddings=TOPICS, **limits)
+        for ledger in (agents(make_ledger(), model, 5), few)
+    )
+    cut = alone["chunk size"].alone.dollars
+    assert float(found["chunk size"].added.dollars) == pytest.approx(
+        float(cut), rel=0.1
+    )
+
+
+def test_documents_that_stay_are_cut_in_every_later_prompt(
+    make_ledger: Ledgers, model: Model
+) -> None:
+    limits: dict[str, Any] = {"max_doc_tokens": 20, "max_tokens": 60}
+
+    def cut(found: list[Document]) -> list[Document]:
+        question = found[0].page_content[3:].split(":")[0]
+        whole = Found(documents=found)
+        budget = BudgetRetriever(
+            retriever=whole, embeddings=TOPICS, max_docs=5, **limits
+        )
+        return budget.invoke(question)
+
+    before = threads(make_ledger(), model, lambda found: found)
+    after = threads(make_ledger(), model, cut)
+    found = what_if(before, embeddings=TOPICS, **limits)
+    said = found.share(found["chunk size"].alone)
+    assert said == pytest.approx(really(before, after), abs=0.05)
+
+
+def test_without_texts_documents_that_stay_are_not_claimed(
+    make_ledger: Ledgers, model: Model
+) -> None:
+    seen, unseen = (
+        threads(make_ledger(keep_text), model, lambda found: found)
+        for keep_text in (True, False)
+    )
+    all_of_them = what_if(seen, max_docs=2, embeddings=TOPICS)["top-k"]
+    some = what_if(unseen, max_docs=2)["top-k"]
+    assert 0 < some.alone.tokens < all_of_them.alone.tokens
+    assert (all_of_them.sure, some.sure) == ("exact", "assumed")
+    assert "its own request alone" in some.assumption
+
+
+def test_documents_that_were_rewritten_for_the_prompt_are_not_found_and_it_says_so(
+    make_ledger: Ledgers, model: Model
+) -> None:
+    cut = [Document(each.page_content[:30]) for each in DOCUMENTS]
+    ledger = make_ledger()
+    chain = desk(model(), Found(documents=DOCUMENTS) | (lambda _: cut), PLAIN)
+    chain.invoke("Where is Rome?", {"callbacks": [ledger]})
+    missing = what_if(ledger, embeddings=TOPICS).missing
+    for name in ("top-k", "chunk size"):
+        assert missing[name].startswith("documents were retrieved, but none of them")
+    whole = desk(model(), Found(documents=DOCUMENTS), PLAIN)
+    whole.invoke("Where is Bonn?", {"callbacks": [ledger]})
+    [said] = what_if(ledger, embeddings=TOPICS)["top-k"].details
+    assert said.startswith("in 1 of 2 requests with a retrieval no document")
+
+
+def test_without_a_retrieval_there_are_no_documents(
+    ledger: TokenLedger, model: Model
+) -> None:
+    model().invoke("Where is Rome?", {"callbacks": [ledger]})
+    missing = what_if(ledger, embeddings=TOPICS).missing
+    assert {missing[name] for name in ("top-k", "chunk size")} == {
+        "no retrieval was recorded"
+    }
 
 
 @pytest.mark.parametrize("template", [PLAIN, IN_WORDS])
@@ -266,12 +422,14 @@ def test_white_space_is_counted_without_any_repeat(
     assert (found.alone.calls, found.details) == (2, ())
 
 
-def test_a_system_message_sent_once_is_taken_for_data(
-    ledger: TokenLedger, model: Model
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_system_message_of_one_question_alone_is_taken_for_data(
+    ledger: TokenLedger, model: Model, times: int
 ) -> None:
     rules = "This sentence is a record. This sentence is a record."
     prompt = [SystemMessage(rules), HumanMessage("Where is Rome?")]
-    model().invoke(prompt, {"callbacks": [ledger]})
+    for _ in range(times):
+        model().invoke(prompt, {"callbacks": [ledger]})
     assert not what_if(ledger, embeddings=TOPICS)["system prompt"].alone.tokens
 
 

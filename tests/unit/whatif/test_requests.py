@@ -37,7 +37,84 @@ async def test_the_same_request_again_costs_nothing(
     found = what_if(ledger, embeddings=TOPICS)["exact cache"]
     assert found.alone.dollars == costs(ledger)[2]
     assert found.alone.tokens == list(ledger.entries())[2].usage.total
-    assert (found.alone.calls, found.sure) == (1, "exact")
+    assert (found.alone.calls, found.sure) == (1, "simulated")
+
+
+def test_what_a_cache_looks_at_and_nothing_recorded_tells_is_said(
+    ledger: TokenLedger, model: Model
+) -> None:
+    model().invoke("Where is Rome?", {"callbacks": [ledger]})
+    found = what_if(ledger, embeddings=TOPICS)
+    for name in ("exact cache", "semantic cache"):
+        assert "temperature above 0" in found[name].assumption
+        assert "answers ended by themselves" in found[name].assumption
+
+
+@pytest.mark.parametrize(("first", "hits"), [("whole", 1), ("closed", 0)])
+def test_a_stream_that_was_closed_early_leaves_nothing_to_give_again(
+    ledger: TokenLedger, model: Model, first: str, hits: int
+) -> None:
+    config: Any = {"callbacks": [ledger]}
+    answering = model("In Italy, as far as I know.")
+    stream = answering.stream("Where is Rome?", config)
+    if first == "whole":
+        list(stream)
+    else:
+        next(stream)
+        stream.close()
+    answering.invoke("Where is Rome?", config)
+    found = what_if(ledger, embeddings=TOPICS)["exact cache"]
+    assert found.alone.calls == hits
+
+
+@pytest.mark.parametrize(("tool_calls", "hits"), [(False, 0), (True, 1)])
+def test_an_answer_that_calls_tools_is_kept_where_that_is_asked_for(
+    ledger: TokenLedger, model: Model, tool_calls: bool, hits: int
+) -> None:
+    for _ in range(2):
+        calling = model(AIMessage("Let me see.", tool_calls=[CALL]))
+        calling.invoke("Where is Rome?", {"callbacks": [ledger]})
+    found = what_if(ledger, embeddings=TOPICS, tool_calls=tool_calls)
+    assert found["exact cache"].alone.calls == hits
+
+
+@pytest.mark.parametrize(
+    ("block", "hits"),
+    [
+        ({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAA"}}, 0),
+        ({"type": "text", "text": "As in [image] 1."}, 1),
+    ],
+)
+def test_pictures_cannot_be_told_apart_and_are_left_out(
+    ledger: TokenLedger, model: Model, block: dict[str, Any], hits: int
+) -> None:
+    prompt = [HumanMessage([{"type": "text", "text": "What is this?"}, block])]
+    for _ in range(2):
+        model().invoke(prompt, {"callbacks": [ledger]})
+    found = what_if(ledger, embeddings=TOPICS)["exact cache"]
+    assert found.alone.calls == hits
+    left_out = "2 requests with pictures or other media left out"
+    assert (left_out in found.details) == (not hits)
+
+
+def test_pictures_that_a_provider_counted_are_seen_without_texts(
+    make_ledger: Ledgers, model: Model
+) -> None:
+    usage: Any = {"input_tokens": 300, "output_tokens": 5, "total_tokens": 305}
+    usage["input_token_details"] = {"image": 258}
+    ledger = make_ledger(keep_text=False)
+    for _ in range(2):
+        seen = AIMessage("A cat.", usage_metadata=usage)
+        model(seen).invoke("What is this?", {"callbacks": [ledger]})
+    assert not what_if(ledger)["exact cache"].alone.calls
+
+
+def test_calls_recorded_by_hand_have_no_prompt_that_could_be_the_same(
+    ledger: TokenLedger,
+) -> None:
+    for _ in range(2):
+        ledger.record(model=MODEL, usage=TokenUsage(input=100, output=10))
+    assert not what_if(ledger, embeddings=TOPICS)["exact cache"].alone.calls
 
 
 def test_other_turns_before_it_make_it_another_request(
@@ -179,7 +256,7 @@ async def test_what_a_router_accepted_is_the_default(
     with track(ledger):
         await ask(router, [[HumanMessage("Where?")]] * 4, {})
     found = what_if(ledger, cheap=CHEAP, embeddings=TOPICS)["cheap first"]
-    assert "50%" in found.assumption
+    assert "50 % of" in found.assumption
     assert found.details == ("as seen on 4 answers",)
 
 

@@ -12,12 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.runnables import RunnableLambda
 from rich.console import Console
 
 from langchain_lean import TokenLedger, TokenUsage, track
 from langchain_lean.errors import ConfigurationError
 from langchain_lean.testing import ScriptedChatModel
-from langchain_lean.whatif import WhatIf, what_if
+from langchain_lean.whatif import Saved, WhatIf, what_if
 from tests.unit.whatif.conftest import (
     CHEAP,
     MODEL,
@@ -96,6 +97,132 @@ def test_together_each_token_counts_once(ledger: TokenLedger, model: Model) -> N
     assert cut.added.tokens < cut.alone.tokens
 
 
+def wordy_turns(ledger: TokenLedger, model: Model, chats: int = 6) -> TokenLedger:
+    """Chats of two turns with long rules, whose first turn brings long documents."""
+    rules = SystemMessage(" ".join(f"rule{number}" for number in range(1_500)))
+    for chat in range(chats):
+        prompt: list[Any] = [rules]
+        documents = [
+            Document(f"Chat {chat}, document {n}. " + f"word{n} " * 400)
+            for n in range(6)
+        ]
+
+        def step(
+            question: str, prompt: Any = prompt, documents: Any = documents
+        ) -> None:
+            found = Found(documents=documents).invoke(question)
+            texts = "\n".join(d.page_content for d in found)
+            prompt.append(HumanMessage(f"{texts}\n{question}"))
+            prompt.append(model().invoke(prompt))
+            prompt.append(HumanMessage("And why?"))
+            prompt.append(model().invoke(prompt))
+
+        config: Any = {"callbacks": [ledger], "metadata": {"thread_id": str(chat)}}
+        RunnableLambda(step).invoke(f"Where is number {chat}?", config)
+    return ledger
+
+
+def test_no_lever_is_credited_with_more_than_it_saves_alone(
+    ledger: TokenLedger, model: Model
+) -> None:
+    found = what_if(wordy_turns(ledger, model), max_docs=1, embeddings=TOPICS)
+    prefix = found["prompt prefix"]
+    assert found["top-k"].added.dollars > 0
+    # Without documents less is written to the cache that nobody reads.
+    assert prefix.added.dollars == prefix.alone.dollars > 0
+    assert found.together.dollars == sum(e.added.dollars for e in found.levers)
+
+
+def test_a_lever_that_takes_more_from_others_than_it_adds_is_left_out(
+    ledger: TokenLedger, model: Model
+) -> None:
+    words = " ".join(f"word{number}" for number in range(380))
+    rules = SystemMessage("Be brief in all of this. " * 40 + words)
+    for number in range(20):  # without the repeats they are too short to be cached
+        asked = [rules, HumanMessage(f"What is number {number}?")]
+        model("Yes.").invoke(asked, {"callbacks": [ledger]})
+    found = what_if(ledger, output_cap=1, embeddings=TOPICS)
+    wordy, prefix = found["system prompt"], found["prompt prefix"]
+    assert prefix.alone.dollars > wordy.alone.dollars > 0
+    assert wordy.added == Saved()
+    assert wordy.details[-1] == "not worth it beside prompt prefix"
+    assert prefix.added.dollars == prefix.alone.dollars
+    cap = found["output cap"].added.dollars
+    assert found.together.dollars == prefix.added.dollars + cap > prefix.added.dollars
+
+
+def test_two_levers_that_are_both_in_the_way_are_both_left_out(
+    ledger: TokenLedger, model: Model
+) -> None:
+    words = " ".join(f"word{number}" for number in range(230))
+    rules = SystemMessage("Be brief in all of this. " * 20 + words)
+    idle = {"name": "idle", "description": "No use. " * 20, "input_schema": {}}
+    for number in range(20):  # without either of the two, too little to be cached
+        asked = [rules, HumanMessage(f"What is number {number}?")]
+        model("Yes.").bind(tools=[idle]).invoke(asked, {"callbacks": [ledger]})
+    found = what_if(ledger, embeddings=TOPICS)
+    for name in ("system prompt", "tool schemas"):
+        assert found[name].alone.dollars > found[name].added.dollars == 0
+        assert found[name].details[-1] == "not worth it beside prompt prefix"
+    assert found.together.dollars == found["prompt prefix"].alone.dollars > 0
+
+
+def test_calls_are_those_of_the_application_everywhere(
+    ledger: TokenLedger, model: Model
+) -> None:
+    def ask(question: str) -> None:
+        usage = TokenUsage(input=10)
+        ledger.record(model="own", usage=usage, kind="embedding")
+        ledger.record(model=MODEL, usage=usage, source="memory")
+        model("word " * 100).invoke(question)
+
+    for question in ("Where is Rome?", "Where is Rome?", "Where is Bonn?"):
+        RunnableLambda(ask).invoke(question, {"callbacks": [ledger]})
+    found = what_if(ledger, output_cap=10, embeddings=TOPICS)
+    assert found.calls == 3
+    assert found["exact cache"].alone.calls == found["exact cache"].added.calls == 1
+    assert found["output cap"].alone.calls == 3
+    assert found["output cap"].added.calls == 2
+    assert found.together.calls == 3
+    assert what_if(ledger, output_cap=1_000, embeddings=TOPICS).together.calls == 1
+
+
+def test_of_a_long_ledger_the_newest_calls_are_looked_at(
+    ledger: TokenLedger, model: Model
+) -> None:
+    for city in ("Rome", "Rome", "Bonn", "Bonn"):
+        model().invoke(f"Where is {city}?", {"callbacks": [ledger]})
+    found = what_if(ledger, max_calls=3, embeddings=TOPICS)
+    assert (found.calls, found.older) == (3, 1)
+    assert found["exact cache"].alone.calls == 1
+    assert found.spent == sum(e.cost.total for e in [*ledger.entries()][1:] if e.cost)
+    assert "newest 3 calls" in str(found)
+    assert "1 older call in no figure" in str(found)
+    assert found.to_dict()["older_calls"] == 1
+    whole = what_if(ledger, max_calls=4, embeddings=TOPICS)
+    assert (whole.calls, whole.older) == (4, 0)
+    assert "older" not in str(whole)
+
+
+def test_where_nothing_has_a_price_dollars_are_unknown(
+    ledger: TokenLedger, model: Model
+) -> None:
+    own = model("word " * 100, model_name="my-own", provider="mine")
+    for _ in range(2):
+        own.invoke("Where is Rome?", {"callbacks": [ledger]})
+    found = what_if(ledger, output_cap=10, embeddings=TOPICS)
+    assert not found.priced
+    for shown in (str(found), found._repr_html_()):
+        assert "spent unknown" in shown
+        assert f"saved {found.together.tokens} tokens" in shown
+        assert "$" not in shown
+    figures = found.to_dict()
+    assert figures["spent_usd"] is None
+    for saved in (figures["together"], figures["levers"][0]["alone"]):
+        assert saved["usd"] is saved["usd_per_1000_calls"] is saved["share"] is None
+        assert saved["tokens"] > 0
+
+
 def test_a_ledger_in_a_file_says_the_same_when_it_is_opened_again(
     make_ledger: Ledgers, model: Model, tmp_path: Path
 ) -> None:
@@ -156,6 +283,7 @@ def test_progress_goes_from_0_to_1(ledger: TokenLedger, model: Model) -> None:
         ({"memory_tokens": 100, "keep_tokens": 100}, "less than memory_tokens"),
         ({"max_summary_tokens": 0}, "max_summary_tokens="),
         ({"output_cap": 0}, "output_cap="),
+        ({"max_calls": 0}, "max_calls="),
         ({"cheap": CHEAP, "acceptance": 1.5}, "acceptance="),
         ({"acceptance": 0.5}, "give cheap="),
         ({"cheap": ("a", "b", "c")}, "cheap="),
@@ -290,7 +418,11 @@ def test_no_lever_saves_less_than_nothing_and_all_save_less_than_was_spent(
         assert 0 <= lever.added.tokens <= lever.alone.tokens <= usage.total
     assert seen.together.dollars <= seen.spent
     assert seen.together.tokens <= seen.tokens == usage.total
-    assert seen.together.dollars <= sum(lever.alone.dollars for lever in seen.levers)
+    assert seen.together.dollars == sum(lever.added.dollars for lever in seen.levers)
+    assert seen.together.tokens == sum(lever.added.tokens for lever in seen.levers)
+    assert seen.together.dollars >= max(e.alone.dollars for e in seen.levers)
+    assert max(e.alone.calls for e in seen.levers) <= seen.calls
+    assert seen.together.calls <= seen.calls
 
 
 def test_a_usage_without_a_prompt_is_no_obstacle(ledger: TokenLedger) -> None:
