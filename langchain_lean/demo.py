@@ -22,6 +22,7 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from rich.console import Console
 
+from langchain_lean.command_line import Parser
 from langchain_lean.demo_arms import (
     KEEP_TOKENS,
     MAX_SUMMARY_TOKENS,
@@ -62,6 +63,7 @@ _CACHING = {
     "to save: the memory sums up only where it still pays.",
     "bedrock": _NO_CACHE.format("Bedrock"),
 }
+_MOST = sum(len(chat.questions) for chat in CHATS)
 _SIMULATED = {
     name: {"first_token": first, "each_token": each}
     for name, (first, each) in (("strong", STRONG_LATENCY), ("small", SMALL_LATENCY))
@@ -246,8 +248,7 @@ def _about_the_lean_arm(provider: str) -> Iterator[str]:
 
 
 def _options(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
-    most = sum(len(chat.questions) for chat in CHATS)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog,
         description="A help desk as people build it first, the same made lean, and "
         "what both spend.",
@@ -256,7 +257,7 @@ def _options(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     add("--provider", choices=STRONG, default="standin", help="who answers")
     add("--model", help="the id of a model of openai or bedrock")
     add("--arm", choices=("naive", "lean", "both"), default="both", help="who is asked")
-    add("--questions", type=int, default=most, metavar="N", help=f"from 1 to {most}")
+    add("--questions", type=int, default=_MOST, metavar="N", help=f"from 1 to {_MOST}")
     add(
         "--output",
         type=Path,
@@ -270,13 +271,21 @@ def _options(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     if options.output is None:
         naive = "-naive" if options.arm == "naive" else ""
         options.output = Path(f"lean-report{naive}.html")
-    if not 1 <= options.questions <= most:
-        parser.error(f"--questions must be from 1 to {most}")
+    _check(options, parser)
+    options.model = options.model or STRONG[options.provider]
+    return options
+
+
+def _check(options: argparse.Namespace, parser: Parser) -> None:
+    if not 1 <= options.questions <= _MOST:
+        parser.error(f"--questions must be from 1 to {_MOST}")
+    if options.output.is_dir():
+        parser.error("--output is the file of a page, not a folder")
     for file in filter(None, (options.output, options.ledger)):
         if not file.absolute().parent.is_dir():
             parser.error(f"there is no folder {file.absolute().parent}")
-    arms, page = ("naive", "lean"), options.output
-    pages = [_file_of(arm, page, options) for arm in arms if page.name]
+    arms = ("naive", "lean")
+    pages = [_file_of(arm, options.output, options) for arm in arms]
     ledgers = [kept for arm in arms if (kept := _ledger_of(arm, options))]
     for kept in ledgers:
         if kept.exists():
@@ -288,8 +297,6 @@ def _options(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
         parser.error("--ledger and --output name the same file")
     if options.model and options.provider == "standin":
         parser.error("--model needs --provider openai or bedrock")
-    options.model = options.model or STRONG[options.provider]
-    return options
 
 
 def _say(console: Console, *lines: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 
-from langchain_lean.cli.arguments import Parser
+from langchain_lean.command_line import Parser
 from langchain_lean.errors import ConfigurationError, LeanError, UsageError
 
 _PROG = "langchain-lean"

@@ -4,21 +4,12 @@ import argparse
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
+from langchain_lean.command_line import Parser
 from langchain_lean.errors import StorageError
 from langchain_lean.sqlite_file import is_database
 
 _URL = "sqlite:///"
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are a sentence, not the whole usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say on standard error what is wrong, and end with code 2."""
-        said = " ".join(message.split()).removesuffix(".")
-        self.exit(2, f"{self.prog}: error: {said}; see {self.prog} --help.\n")
 
 
 def parser(prog: str, description: str, example: str) -> Parser:

@@ -103,7 +103,7 @@ def _figures(field: str, groups: Groups) -> list[dict[str, Any]]:
             "input_tokens": totals.usage.input,
             "cached_input_tokens": totals.usage.cache_read,
             "output_tokens": totals.usage.output,
-            "spent_usd": words.exact_sum(totals.cost, totals.unpriced),
+            "spent_usd": words.exact_sum(totals.cost, totals.unpriced, totals.calls),
             "unpriced_calls": totals.unpriced,
         }
         for name, totals in _ordered(field, groups)

@@ -141,9 +141,7 @@ def _answered(ledger: TokenLedger, options: Options, told: OnProgress) -> WhatIf
     ledger.flush()  # counts are those of all that was learned, whenever one asks
     with tracing_context(enabled=False), exact():
         trial = _Trial(ledger, options, told)
-        if not trial.traffic.asking:
-            return WhatIf()
-        tried = dict(trial.levers())
+        tried = dict(trial.levers()) if trial.traffic.asking else {}
         changes = [each for each in tried.values() if isinstance(each, Change)]
         found, together = combined(changes, trial.traffic.calls)
         trial.told(1.0)

@@ -124,6 +124,9 @@ def _worth(together: Saved) -> tuple[Decimal, int]:
 
 def _loser(without: Mapping[Change, Saved], beside: Mapping[Change, Saved]) -> str:
     """The lever that loses most by another one."""
-    return max(
-        without, key=lambda each: without[each].dollars - beside[each].dollars
-    ).name
+
+    def lost(change: Change) -> tuple[Decimal, int]:
+        one, other = without[change], beside[change]
+        return one.dollars - other.dollars, one.tokens - other.tokens
+
+    return max(without, key=lost).name

@@ -18,6 +18,7 @@ from langchain_lean.whatif.result import WhatIf
 
 _TITLE = "what if"
 _TOGETHER = "together"
+_NONE_OF_THE_NEWEST = "None of the newest calls asked a model: look at more of them."
 _NOTHING_YET = "Nothing has been recorded yet that a model was asked."
 _COLUMNS = ("calls", "tokens", "alone", "of all", "per 1,000 calls", "in turn", "known")
 
@@ -46,7 +47,7 @@ def fragment(found: WhatIf) -> str:
 
 def _headline(found: WhatIf) -> list[str]:
     if not found.calls:
-        return [_NOTHING_YET]
+        return [_NONE_OF_THE_NEWEST if found.older else _NOTHING_YET]
     said = [
         f"{'newest ' if found.older else ''}{words.many(found.calls, 'call')}",
         words.many(found.requests, "request"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _REMEMBERED = 16_384  # texts and messages; prompts with documents come once
 _STEPS_A_CALL = 10  # runs, retrievals and tools
+_STEPS = 100_000
 _CALLED = '[{"name": "'
 _UNSEEN = "(not kept)"
 
@@ -132,7 +134,7 @@ class Traffic:
     def __init__(self, ledger: TokenLedger, max_calls: int) -> None:
         newest = ledger.store.recent(max_calls)
         entries = [entry for entry in newest if entry.usage.total]
-        steps = ledger.store.recent_steps(_STEPS_A_CALL * max_calls)
+        steps = ledger.store.recent_steps(max(_STEPS, _STEPS_A_CALL * max_calls))
         retrieved = _retrieved(steps, {entry.trace_id for entry in entries})
         self.older = max(ledger.totals().calls - len(newest), 0)
         self.calls = [
@@ -203,11 +205,20 @@ def called_tools(answer: str) -> list[str]:
     """
     at = answer.find(_CALLED)
     while at >= 0:
-        try:
-            return [call["name"] for call in json.loads(answer[at:])]
-        except ValueError:
-            at = answer.find(_CALLED, at + 1)
+        with suppress(ValueError):
+            calls = json.loads(answer[at:])
+            if all(map(_is_call, calls)):
+                return [call["name"] for call in calls]
+        at = answer.find(_CALLED, at + 1)
     return []
+
+
+def _is_call(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("name"), str)
+        and isinstance(value.get("args"), dict)
+    )
 
 
 def _retrieved(

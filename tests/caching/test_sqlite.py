@@ -86,7 +86,7 @@ class TestSQLite(SharedCacheStoreContract):
         store.put("p", item())
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(StorageError, match="locked"):
+            with pytest.raises(StorageError, match="held by another process"):
                 store.put("p", item("other"))
             assert store.get("p", "key") == "value"
         store.close()

@@ -17,6 +17,7 @@ FLOORS = (
         "errors",
         "answers",
         "checks",
+        "command_line",
         "messages",
         "in_words",
         "models",

@@ -189,6 +189,15 @@ class PriceBook:
             raise UnpricedModelError(model, provider)
         return next(r for r in rates if usage.input > r.above).cost(usage)
 
+    def has_own(self, model: str, provider: str | None = None) -> bool:
+        """Whether a price of your own holds for a model.
+
+        Args:
+            model: The model.
+            provider: Its provider as LangChain names it.
+        """
+        return self._own(model, provider) is not None
+
     def _own(self, model: str, provider: str | None) -> tuple[Rates, ...] | None:
         if not self._rates:
             return None

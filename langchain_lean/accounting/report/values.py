@@ -23,27 +23,35 @@ def values(report: "Report") -> dict[str, Any]:
     """
     savings, anatomy = report.savings, report.total.anatomy
     shares, missing = anatomy.shares(), words.unpriced_savings(report)
-    unpriced, whole = report.total.unpriced, report.total.cost + savings.total
+    calls, unpriced = report.total.calls, report.total.unpriced
+    times = sum(lever.count for lever in savings.levers.values())
+    whole = report.total.cost + savings.total
     return {
         "title": report.title,
         **_sums(report.total),
         "user_count": report.user_count,
         "cheapest_model_share": _rounded(report.cheapest),
-        "without_levers_usd": words.exact_sum(whole, unpriced) if whole >= 0 else None,
+        "without_levers_usd": words.exact_sum(whole, unpriced, calls)
+        if whole >= 0
+        else None,
         "saved_usd": (
             words.exact_money(savings.total) if words.saved_known(report) else None
         ),
-        "saved_exact_usd": words.exact_sum(savings.exact, missing),
-        "saved_counterfactual_usd": words.exact_sum(savings.counterfactual, missing),
+        "saved_exact_usd": words.exact_sum(savings.exact, missing, times),
+        "saved_counterfactual_usd": words.exact_sum(
+            savings.counterfactual, missing, times
+        ),
         "levers": [
             {"name": name, **_lever(lever)} for name, lever in savings.levers.items()
         ],
         "levers_own_cost_usd": {
-            name: words.exact_sum(cost, report.unpriced_own)
+            name: words.exact_money(cost) if cost or not report.unpriced_own else None
             for name, cost in savings.own_cost.items()
         },
         "levers_own_unpriced_calls": report.unpriced_own,
-        "provider_cache_saved_usd": words.exact_sum(savings.provider_cache, unpriced),
+        "provider_cache_saved_usd": words.exact_sum(
+            savings.provider_cache, unpriced, calls
+        ),
         "tokens_by_part": {
             name: {"tokens": tokens, "share": _rounded(shares[name])}
             for name, tokens in anatomy.parts().items()
@@ -73,7 +81,7 @@ def _sums(totals: Totals) -> dict[str, Any]:
         "input_tokens": usage.input,
         "cached_input_tokens": usage.cache_read,
         "output_tokens": usage.output,
-        "spent_usd": words.exact_sum(totals.cost, totals.unpriced),
+        "spent_usd": words.exact_sum(totals.cost, totals.unpriced, totals.calls),
         "unpriced_calls": totals.unpriced,
         "model_seconds": round(totals.seconds, 6),
         "calls_by_flag": dict(totals.flags),
@@ -88,10 +96,10 @@ def _lines(lines: "Iterable[Line]") -> list[dict[str, Any]]:
 
 def _lever(lever: "LeverSaving") -> dict[str, Any]:
     return {
-        "saved_usd": words.exact_sum(lever.total, lever.unpriced),
-        "saved_exact_usd": words.exact_sum(lever.exact, lever.unpriced),
+        "saved_usd": words.exact_sum(lever.total, lever.unpriced, lever.count),
+        "saved_exact_usd": words.exact_sum(lever.exact, lever.unpriced, lever.count),
         "saved_counterfactual_usd": words.exact_sum(
-            lever.counterfactual, lever.unpriced
+            lever.counterfactual, lever.unpriced, lever.count
         ),
         "unpriced_savings": lever.unpriced,
         "times": lever.count,

@@ -63,9 +63,9 @@ def exact_money(amount: Decimal) -> str:
         return f"{amount.normalize() + 0:f}"
 
 
-def exact_sum(amount: Decimal, unpriced: int) -> str | None:
-    """The same of a sum; None where nothing in it has a price."""
-    return exact_money(amount) if amount or not unpriced else None
+def exact_sum(amount: Decimal, unpriced: int, count: int) -> str | None:
+    """The same of a sum over some; None where no price is known for any of them."""
+    return None if 0 < count <= unpriced else exact_money(amount)
 
 
 def short(name: str) -> str:
@@ -172,7 +172,7 @@ def levered(report: "Report") -> bool:
 
 def spent(report: "Report") -> tuple[str, str]:
     """What was spent, and what is not in it."""
-    return _known(report.total.cost, report.total.unpriced)
+    return _known(report.total.cost, report.total)
 
 
 def without(report: "Report") -> tuple[str, str]:
@@ -180,7 +180,7 @@ def without(report: "Report") -> tuple[str, str]:
     amount = report.total.cost + report.savings.total
     if amount < 0:
         return "unknown", "the levers lost more than was spent"
-    return _known(amount, report.total.unpriced)
+    return _known(amount, report.total)
 
 
 def saved(report: "Report") -> tuple[str, str]:
@@ -315,10 +315,12 @@ def _remarks(report: "Report") -> Iterator[str]:
         yield f"{many(missing, 'saving')} unpriced"
 
 
-def _known(amount: Decimal, unpriced: int) -> tuple[str, str]:
-    if not unpriced:
+def _known(amount: Decimal, total: "Totals") -> tuple[str, str]:
+    if not total.unpriced:
         return money(amount), ""
-    return money(amount) if amount else "unknown", f"{many(unpriced, 'call')} unpriced"
+    known = total.unpriced < total.calls or amount
+    remark = f"{many(total.unpriced, 'call')} unpriced"
+    return money(amount) if known else "unknown", remark
 
 
 def _noted(said: tuple[str, str]) -> str:

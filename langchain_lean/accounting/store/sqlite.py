@@ -96,8 +96,14 @@ class SQLiteStore:
     def price(
         self, prices: PriceBook, *, stop: Callable[[], bool] = lambda: False
     ) -> None:
-        """Fix the cost of every entry and saving that has none yet."""
+        """Fix the cost of every entry and saving that has none yet.
+
+        Prices that another process has kept meanwhile are known, too.
+        """
         self._unpriced = False
+        kept = {(price.model, price.provider) for price in self._kept_prices()}
+        if kept - {(price.model, price.provider) for price in prices.own}:
+            prices = PriceBook([*self._kept_prices(), *prices.own])
         while rows := self._file.select(TO_PRICE):
             entries = [row_entry(row).priced(prices) for row in rows]
             with self._file.transaction() as connection:
@@ -121,22 +127,22 @@ class SQLiteStore:
     def own_prices(self, prices: PriceBook) -> PriceBook:
         """Keep prices of your own in the file, and take over those it has.
 
-        With a new one, what was unpriced so far is to be priced again; a cost that is
-        fixed stays.
+        What has none yet, and has one of these now, is to be priced again; a cost that
+        is fixed stays.
         """
         with self._file.transaction() as connection:
-            rows = connection.execute("SELECT price FROM own_prices").fetchall()
-            stored = [OwnPrice.from_json(row["price"]) for row in rows]
+            stored = self._kept_prices()
             given = {(price.model, price.provider) for price in prices.own}
             kept = [p for p in stored if (p.model, p.provider) not in given]
-            if given - {(price.model, price.provider) for price in stored}:
+            merged = PriceBook([*kept, *prices.own])
+            if merged.own:
                 for table in (ENTRIES, SAVINGS):
-                    table.price_again(connection)
+                    table.price_again(connection, merged)
             connection.executemany(
                 ADD_PRICE,
                 [(p.model, p.provider or "", p.to_json()) for p in prices.own],
             )
-        return PriceBook([*kept, *prices.own])
+        return merged
 
     def entries(self) -> Iterator[LedgerEntry]:
         """The calls, in the order they were written."""
@@ -228,6 +234,10 @@ class SQLiteStore:
             with self._file.transaction() as connection:
                 table.fold_some(connection)
         return self._file.select(table.select(tuple(by)))
+
+    def _kept_prices(self) -> list[OwnPrice]:
+        rows = self._file.select("SELECT price FROM own_prices")
+        return [OwnPrice.from_json(row["price"]) for row in rows]
 
     def _newest(self, table: str, limit: int) -> list[Any]:
         query = f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT ?"

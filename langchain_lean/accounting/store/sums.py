@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from langchain_lean.accounting.entry import FLAGS
+from langchain_lean.accounting.prices.book import PriceBook
 from langchain_lean.accounting.store.rows import ANATOMY_COLUMNS
 from langchain_lean.accounting.usage import COUNTS
 
@@ -24,12 +25,14 @@ class Summed:
     Attributes:
         table: Its name.
         cost: The column that is NULL where a cost is not fixed.
+        named: The columns of the models that a price was looked for.
         columns: By the name of a sum, the expression that is summed over its rows.
         groupings: The sets of columns by which sums are kept.
     """
 
     table: str
     cost: str
+    named: tuple[str, str]
     columns: Mapping[str, str]
     groupings: tuple[tuple[str, ...], ...]
 
@@ -52,7 +55,10 @@ class Summed:
     def create(self) -> tuple[str, ...]:
         """What makes the table of its sums, and the note how far these go."""
         columns = ", ".join(("grouping", "key", *self.keys, *self.columns))
+        models = ", ".join((*self.named, "provider"))
         return (
+            f"CREATE INDEX {self.table}_unpriced ON {self.table} ({models})"
+            " WHERE unpriced",
             f"CREATE TABLE {self.sums} ({columns}, PRIMARY KEY (grouping, key))"
             " WITHOUT ROWID",
             f"INSERT INTO meta VALUES ('{self.sums}', 0)",
@@ -142,15 +148,28 @@ class Summed:
         note = "UPDATE meta SET value = ? WHERE name = ?"
         connection.execute(note, (rows[1], self.sums))
 
-    def price_again(self, connection: sqlite3.Connection) -> None:
-        """Let rows that no price was known for be priced once more.
+    def price_again(self, connection: sqlite3.Connection, prices: PriceBook) -> None:
+        """Let rows be priced once more that own prices have come for.
 
         Args:
             connection: A connection, in a transaction.
+            prices: What is known now.
         """
-        found = f"{self.cost} IS NULL AND unpriced"
-        if connection.execute(f"SELECT 1 FROM {self.table} WHERE {found}").fetchone():
-            connection.execute(f"UPDATE {self.table} SET unpriced = 0 WHERE {found}")
+        columns = (*self.named, "provider")
+        rows = connection.execute(
+            f"SELECT DISTINCT {', '.join(columns)} FROM {self.table} WHERE unpriced"
+        ).fetchall()
+        again = [
+            tuple(row)
+            for row in rows
+            if any(name and prices.has_own(name, row[2]) for name in row[:2])
+        ]
+        if again:
+            which = " AND ".join(f"{column} IS ?" for column in columns)
+            connection.executemany(
+                f"UPDATE {self.table} SET unpriced = 0 WHERE unpriced AND {which}",
+                again,
+            )
             connection.execute(f"DELETE FROM {self.sums}")
             connection.execute(f"UPDATE meta SET value = 0 WHERE name = '{self.sums}'")
 
@@ -185,6 +204,7 @@ def _money(name: str, column: str) -> dict[str, str]:
 ENTRIES = Summed(
     table="entries",
     cost="cost_total",
+    named=("model", "requested"),
     columns={
         "calls": "COUNT(*)",
         "seconds": _sum("seconds"),
@@ -203,6 +223,7 @@ ENTRIES = Summed(
 SAVINGS = Summed(
     table="savings",
     cost="value",
+    named=("model", "spent_model"),
     columns={
         "count": "COUNT(*)",
         "unpriced": _sum("unpriced"),

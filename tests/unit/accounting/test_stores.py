@@ -359,6 +359,21 @@ class TestSQLiteStore(StoreContract):
         with TokenLedger(url, prices=dearer) as last:
             assert last.totals().cost == Decimal("0.002")
 
+    def test_a_price_that_is_added_holds_whoever_reads_the_calls_next(
+        self, path: Path
+    ) -> None:
+        used = TokenUsage(input=1000, output=100)
+        url = f"sqlite:///{path}"
+        with TokenLedger(url) as without:
+            without.record(model="test-model", usage=used)
+            assert without.totals().unpriced == 1
+            with TokenLedger(url, prices=PRICES):
+                assert without.totals().cost == Decimal("0.002")
+            without.record(model="test-model", usage=used)
+            assert without.totals().unpriced == 1
+        with TokenLedger(url, prices=PRICES) as again:
+            assert again.totals().cost == Decimal("0.004")
+
     def test_marks_of_one_file_can_be_compared_across_processes(
         self, path: Path
     ) -> None:

@@ -309,6 +309,35 @@ def test_an_empty_ledger_says_so(ledger: TokenLedger) -> None:
     assert (found.levers, found.calls) == ((), 0)
 
 
+def test_where_only_older_calls_asked_a_model_it_says_so(
+    ledger: TokenLedger, model: Model
+) -> None:
+    model().invoke("Where is Rome?", {"callbacks": [ledger]})
+    ledger.record(
+        model="wordllama", usage=TokenUsage(input=1), kind="embedding", provider="mine"
+    )
+    found = what_if(ledger, max_calls=1)
+    assert "None of the newest calls asked a model" in str(found)
+    assert (found.levers, found.calls, found.older) == ((), 0, 1)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '[{"name": "Alice"}, {"age": 3}]',
+        '[{"name": "Alice"}, "b"]',
+        '[{"name": "a"}, {"name": ["x"]}]',
+        '[{"name": "Bob"}]',
+    ],
+)
+def test_an_answer_in_json_is_no_call_of_a_tool(
+    ledger: TokenLedger, model: Model, answer: str
+) -> None:
+    for _ in range(2):
+        model(answer).invoke("Who is there?", {"callbacks": [ledger]})
+    assert what_if(ledger)["exact cache"].alone.calls == 1
+
+
 def test_it_prints_a_row_and_an_assumption_for_each_lever(
     ledger: TokenLedger, model: Model
 ) -> None:
