@@ -101,9 +101,11 @@ class SQLiteStore:
         Prices that another process has kept meanwhile are known, too.
         """
         self._unpriced = False
-        kept = {(price.model, price.provider) for price in self._kept_prices()}
-        if kept - {(price.model, price.provider) for price in prices.own}:
-            prices = PriceBook([*self._kept_prices(), *prices.own])
+        kept = self._kept_prices()
+        if {_priced(price) for price in kept} - {
+            _priced(price) for price in prices.own
+        }:
+            prices = PriceBook([*kept, *prices.own])
         while rows := self._file.select(TO_PRICE):
             entries = [row_entry(row).priced(prices) for row in rows]
             with self._file.transaction() as connection:
@@ -132,8 +134,8 @@ class SQLiteStore:
         """
         with self._file.transaction() as connection:
             stored = self._kept_prices()
-            given = {(price.model, price.provider) for price in prices.own}
-            kept = [p for p in stored if (p.model, p.provider) not in given]
+            given = {_priced(price) for price in prices.own}
+            kept = [price for price in stored if _priced(price) not in given]
             merged = PriceBook([*kept, *prices.own])
             if merged.own:
                 for table in (ENTRIES, SAVINGS):
@@ -255,6 +257,11 @@ class SQLiteStore:
             if len(rows) < CHUNK:
                 return
             last = rows[-1]["rowid"]
+
+
+def _priced(price: OwnPrice) -> tuple[str, str | None]:
+    """What a price is for."""
+    return price.model, price.provider
 
 
 def _totals(row: tuple[Any, ...]) -> Totals:
