@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from langchain_lean.accounting.report import words
+from langchain_lean.accounting.report.tables import borderless
 from langchain_lean.demo_chats import Knows, Question
 from langchain_lean.demo_results import ArmResult
 
@@ -91,7 +92,7 @@ class Comparison:
 
 def side_by_side(results: Sequence[ArmResult]) -> Table:
     """Give a table with a column for each arm."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = borderless()
     table.add_column("arm", no_wrap=True)
     for result in results:
         table.add_column(result.name, justify="right", no_wrap=True)

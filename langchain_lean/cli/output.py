@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from langchain_lean.accounting.report import words
+from langchain_lean.accounting.report.tables import borderless
 
 _UNBROKEN = 10_000  # columns that nothing to be shown fills
 
@@ -59,7 +60,7 @@ def tell(message: str) -> None:
 
 def table(rows: Sequence[tuple[str, ...]]) -> Table:
     """A table with a row of names; all columns but the first stand on the right."""
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    made = borderless()
     first, *names = rows[0]
     made.add_column(first, overflow="fold")
     for name in names:

@@ -81,12 +81,13 @@ def combined(
         )
         return _Combination(added, together)
 
-    saving = frozenset(c for c, each in alone.items() if each.dollars or each.tokens)
+    saving = [change for change, each in alone.items() if each.dollars or each.tokens]
     chosen = _best(saving, lambda some: _worth(tried(some).together))
     best = tried(chosen)
     beside = {
         change: _loser(best.added, tried(chosen | {change}).added)
-        for change in saving - chosen
+        for change in saving
+        if change not in chosen
     }
     found = [
         Credit(each, alone[each], best.added.get(each, Saved()), beside.get(each))
@@ -96,12 +97,12 @@ def combined(
 
 
 def _best(
-    every: frozenset[Change], worth: Callable[[frozenset[Change]], tuple[Decimal, int]]
+    every: Sequence[Change], worth: Callable[[frozenset[Change]], tuple[Decimal, int]]
 ) -> frozenset[Change]:
     """The levers that save most: all, or fewer where some are in the way of others.
 
     From all of them, and from the best one alone, levers are taken out or put in one
-    at a time as long as that saves more.
+    at a time as long as that saves more; of those that save alike, the first.
     """
 
     def climbed(chosen: frozenset[Change]) -> frozenset[Change]:
@@ -112,7 +113,7 @@ def _best(
                 return chosen
             chosen = better
 
-    chosen = climbed(every)
+    chosen = climbed(frozenset(every))
     single = max((frozenset([each]) for each in every), key=worth, default=chosen)
     return climbed(single) if worth(single) > worth(chosen) else chosen
 

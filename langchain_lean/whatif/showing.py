@@ -13,6 +13,7 @@ from langchain_lean.accounting.report import words
 from langchain_lean.accounting.report.html import paragraphs, table
 from langchain_lean.accounting.report.style import CSS
 from langchain_lean.accounting.report.svg import element
+from langchain_lean.accounting.report.tables import borderless
 from langchain_lean.whatif.costs import Saved
 from langchain_lean.whatif.result import WhatIf
 
@@ -107,7 +108,7 @@ def _assumptions(found: WhatIf) -> Iterator[tuple[str, str]]:
 
 
 def _table(found: WhatIf) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = borderless()
     table.add_column("lever", no_wrap=True)
     for name in _COLUMNS:
         side = "left" if name == "known" else "right"

@@ -75,13 +75,18 @@ def _flow(
     yield from (Text(row, style=style) for row in rows)
 
 
+def borderless() -> Table:
+    """An empty table as all reports of this package have it: columns without lines."""
+    return Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
+
+
 def _table(rows: Sequence[tuple[str, ...]], room: int, width: int) -> Table:
     """A table whose names are broken where its figures leave them too little room."""
     if _filled(rows) + room > width and not rows[0][-1]:
         rows = [(*row[:-2], "\n".join(filter(None, row[-2:]))) for row in rows]
     free = width - _filled(rows)
     least = _FIGURE if free > 0 else 1  # so that rich marks what it has to cut
-    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
+    table = borderless()
     first, *names = rows[0]
     table.add_column(first, min_width=max(1, min(room, free)), overflow="fold")
     for name in names:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from langchain_lean.accounting.entry import Totals, TotalsBuilder
+from langchain_lean.accounting.entry import LedgerEntry, Totals
 from langchain_lean.accounting.report import words
 from langchain_lean.accounting.report.figure import (
     NotebookFigure,
@@ -71,9 +71,7 @@ def _events(ledger: "TokenLedger") -> Iterator[_Event]:
     for entry in newest:
         end = entry.start + timedelta(seconds=entry.seconds)
         begun[entry.day] = min(end, begun.get(entry.day, end))
-        builder = TotalsBuilder()
-        builder.add(entry)
-        amounts = _amounts(builder.totals())
+        amounts = _amounts_of(entry)
         yield _Event(end, entry.model, amounts)
         if (key := (entry.day, entry.model)) in older:
             older[key] -= amounts
@@ -81,6 +79,12 @@ def _events(ledger: "TokenLedger") -> Iterator[_Event]:
         for (day, model), amounts in older.items():
             midnight = datetime.fromisoformat(f"{day}T00:00Z") + timedelta(days=1)
             yield _Event(min(midnight, begun.get(day, midnight)), model, amounts)
+
+
+def _amounts_of(entry: LedgerEntry) -> Floats:
+    cost = 0.0 if entry.cost is None else float(entry.cost.total)
+    marks = (getattr(entry, name) for name in _MARKS)
+    return np.array([cost, entry.usage.total, *marks], float)
 
 
 def _amounts(totals: Totals) -> Floats:

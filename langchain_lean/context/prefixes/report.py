@@ -12,6 +12,7 @@ from rich.text import Text
 
 from langchain_lean.accounting.prices.cost import ZERO, exact
 from langchain_lean.accounting.report import words
+from langchain_lean.accounting.report.tables import borderless
 from langchain_lean.accounting.usage import TokenUsage
 
 _SHOWN = 10
@@ -205,8 +206,7 @@ class PrefixReport:
             yield Text(f"and {words.many(more, 'more prompt')}", style="dim")
 
     def _table(self) -> Table:
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        table.header_style = "dim"
+        table = borderless()
         table.add_column("prompt", overflow="fold")
         table.add_column("thread", overflow="fold")
         for name in (*_COLUMNS, "changes"):
