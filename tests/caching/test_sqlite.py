@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from langchain_lean.caching.stores import sqlite
 from langchain_lean.caching.stores.base import CacheStore
 from langchain_lean.caching.stores.sqlite import SQLiteCacheStore
 from langchain_lean.errors import StorageError
@@ -22,9 +23,16 @@ from tests.caching.contract import (
 )
 from tests.storage.contract import Clock
 
+USUAL_WAIT = sqlite._WAIT
+
 
 class TestSQLite(SharedCacheStoreContract):
     partitions = 300
+
+    @pytest.fixture(autouse=True)
+    def _patient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On a busy machine a writer may wait longer for another than usual."""
+        monkeypatch.setattr(sqlite, "_WAIT", 60.0)
 
     @pytest.fixture
     def path(self, tmp_path: Path) -> Path:
@@ -80,8 +88,9 @@ class TestSQLite(SharedCacheStoreContract):
             store.close()
 
     def test_a_file_that_is_held_is_not_waited_for_long(
-        self, path: Path, opened: Open
+        self, path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(sqlite, "_WAIT", USUAL_WAIT)
         store = opened()
         store.put("p", item())
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
